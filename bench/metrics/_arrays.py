@@ -19,13 +19,38 @@ def positive(labels: Array, *columns: Array) -> Bool:
     Raises:
         ValueError: a shape differs, or a label is neither 0 nor 1.
     """
-    shapes = [np.shape(array) for array in (labels, *columns)]
-    if len(shapes[0]) != 1 or any(shape != shapes[0] for shape in shapes):
-        raise ValueError(f"labels and all columns must have one shape [n], but got {shapes}.")
+    _require_one_shape(labels, *columns)
     found: Bool = np.equal(labels, 1)
     if not (found | (labels == 0)).all():
         raise ValueError("labels must be 0 or 1, but others were found.")
     return found
+
+
+def soft(labels: Array, *columns: Array) -> Float:
+    """``labels`` [n], 0/1 or true probabilities, as float64, once they and all ``columns`` are known to be [n].
+
+    Raises:
+        ValueError: a shape differs, or a label lies outside [0, 1] or is NaN.
+    """
+    _require_one_shape(labels, *columns)
+    values = np.asarray(labels, dtype=np.float64)
+    if not ((values >= 0) & (values <= 1)).all():
+        raise ValueError("labels and true probabilities must lie in [0, 1], but others were found.")
+    return values
+
+
+def sum_by_user(values: Float, users: Array, n_users: int) -> Float:
+    """Sums [n_users] of ``values`` [n] over the rows of each user; ``users`` [n] counts from 0 to ``n_users`` - 1.
+
+    Raises:
+        ValueError: shapes differ or a user lies outside.
+    """
+    if np.shape(users) != np.shape(values):
+        raise ValueError(f"users and rows must have one shape [n], but got {np.shape(users)}, {np.shape(values)}.")
+    sums = np.asarray(np.bincount(users, weights=values, minlength=n_users), dtype=np.float64)
+    if sums.size != n_users:
+        raise ValueError(f"users must be numbers from 0 to {n_users - 1}, but {sums.size - 1} was found.")
+    return sums
 
 
 def require_probabilities(values: Array) -> None:
@@ -36,3 +61,9 @@ def require_probabilities(values: Array) -> None:
     """
     if ((values < 0) | (values > 1)).any():
         raise ValueError("probabilities must lie in [0, 1], but others were found.")
+
+
+def _require_one_shape(*columns: Array) -> None:
+    shapes = [np.shape(column) for column in columns]
+    if len(shapes[0]) != 1 or any(shape != shapes[0] for shape in shapes):
+        raise ValueError(f"labels and all columns must have one shape [n], but got {shapes}.")

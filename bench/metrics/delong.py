@@ -4,37 +4,56 @@ from __future__ import annotations
 
 import numpy as np
 
-from bench.metrics._arrays import Array, Float, positive
+from bench.metrics._arrays import Array, Float, positive, soft
+from bench.metrics._order import Order
 
 
 def influence(scores: Array, labels: Array) -> tuple[float, Float]:
-    """The AUC (ties half) and the influence [n] of each row on it.
+    """The AUC (ties half) and the influence [n] of each row on it, for 0/1 labels or true probabilities.
 
-    With m positives and n negatives, V10 of a positive is the share of negatives below it and V01 of a negative
-    the share of positives above it (the placements, from midranks). A positive's influence is (V10 - AUC) / m, a
-    negative's (V01 - AUC) / n; each class sums to 0.
+    With labels p, AUC = Σ p_i (1 - p_j) K(s_i, s_j) / Σ p_i (1 - p_j) over the pairs of two rows, with K = 1, 1/2, 0
+    where row i scores higher, the same, lower. For 0/1 labels that is the AUC. For probabilities it is the expected
+    number of pairs in right order over the expected number of pairs, when labels are drawn independently: the AUC
+    without the noise of the draw.
+
+    The influence of a row is the derivative of this ratio by the row's weight; influences sum to 0. For 0/1 labels
+    with m positives and n negatives it is DeLong's: (V10 - AUC) / m of a positive, V10 the share of negatives
+    below it, (V01 - AUC) / n of a negative, V01 the share of positives above it.
 
     Args:
         scores: [n], any order-preserving score.
-        labels: [n], 0 or 1.
+        labels: [n], in [0, 1].
 
     Returns:
-        NaNs where a class is missing or a score is NaN.
+        NaNs where there is no pair (a class is missing) or a score is NaN.
 
     Raises:
-        ValueError: shapes differ or a label is neither 0 nor 1.
+        ValueError: shapes differ or a label lies outside [0, 1].
     """
-    is_positive = positive(labels, scores)
-    m = int(is_positive.sum())
-    n = is_positive.size - m
-    if not m or not n or np.isnan(scores).any():
-        return float("nan"), np.full(is_positive.size, np.nan)
-    rank = np.unique(scores, return_inverse=True)[1]
-    below = {cls: _midcount(rank[is_positive == cls], int(rank.max()) + 1)[rank] for cls in (True, False)}
-    area = float(below[False][is_positive].sum() / (m * n))
-    of_positive = (below[False] / n - area) / m
-    of_negative = ((m - below[True]) / m - area) / n
-    return area, np.where(is_positive, of_positive, of_negative)
+    weights = soft(labels, scores)
+    total, total_q = float(weights.sum()), float((1 - weights).sum())
+    if weights.size < 2 or not total > 0 or not total_q > 0 or np.isnan(scores).any():
+        return float("nan"), np.full(weights.size, np.nan)
+    order = Order(scores)
+    p = weights[order.rows]
+    q = 1 - p
+    below_p, below_q = order.midsums(p), order.midsums(q)
+    of_itself = float(p @ q)
+    pairs = total * total_q - of_itself
+    area = (float(p @ below_q) - of_itself / 2) / pairs
+    # p · (below_q - area · Q) + q · ((P - below_p) - area · P) - p · q · (1 - 2 area), without new arrays
+    below_q -= area * total_q
+    below_q *= p
+    np.subtract(total * (1 - area), below_p, out=below_p)
+    below_p *= q
+    below_q += below_p
+    p *= q
+    p *= 1 - 2 * area
+    below_q -= p
+    below_q /= pairs
+    found = np.empty(weights.size)
+    found[order.rows] = below_q
+    return area, found
 
 
 def variance(influences: Float, labels: Array) -> float:
@@ -53,7 +72,7 @@ def variance(influences: Float, labels: Array) -> float:
 
 
 def cluster_variance(sums: Float) -> float:
-    """Variance of an AUC whose rows depend on each other within users: U / (U - 1) · Σ s².
+    """Variance of a statistic whose rows depend on each other within users: U / (U - 1) · Σ s².
 
     Args:
         sums: [U], influences summed within each user.
@@ -63,9 +82,3 @@ def cluster_variance(sums: Float) -> float:
     """
     users = sums.size
     return users / (users - 1) * float(np.square(sums).sum()) if users > 1 else float("nan")
-
-
-def _midcount(rank: Array, size: int) -> Float:
-    """For each rank [size], how many entries of ``rank`` lie below it, those equal to it counted half."""
-    counts = np.bincount(rank, minlength=size)
-    return np.asarray(np.cumsum(counts) - counts / 2, dtype=np.float64)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from bench.metrics._arrays import Array, positive, require_probabilities
+from bench.metrics._arrays import Array, Float, positive, require_probabilities
+from bench.metrics._order import Order
 
 
 def ece(probabilities: Array, labels: Array, bins: int = 15) -> float:
@@ -26,13 +27,21 @@ def ece(probabilities: Array, labels: Array, bins: int = 15) -> float:
         ValueError: shapes differ, a label is neither 0 nor 1, a probability lies outside [0, 1], or bins < 1.
     """
     is_positive = positive(labels, probabilities)
+    return binned_error(probabilities, is_positive.astype(np.float64), bins)
+
+
+def binned_error(probabilities: Array, outcomes: Float, bins: int) -> float:
+    """:func:`ece` against ``outcomes`` [n], which may be any number per row.
+
+    Raises:
+        ValueError: a probability lies outside [0, 1] or bins < 1.
+    """
     require_probabilities(probabilities)
     if bins < 1:
         raise ValueError(f"bins must be at least 1, but got {bins}.")
-    if not labels.size or np.isnan(probabilities).any():
+    if not outcomes.size or np.isnan(probabilities).any():
         return float("nan")
-    values, rank, counts = np.unique(probabilities, return_inverse=True, return_counts=True)
-    excess = values * counts - np.bincount(rank[is_positive], minlength=values.size)
-    first_row = np.cumsum(counts) - counts
-    bin_excess = np.bincount(first_row * bins // labels.size, weights=excess)
-    return float(np.abs(bin_excess).sum() / labels.size)
+    order = Order(probabilities)
+    excess = (probabilities.astype(np.float64) - outcomes)[order.rows]
+    of_bin = np.repeat(order.first * bins // outcomes.size, order.counts)
+    return float(np.abs(np.bincount(of_bin, weights=excess)).sum() / outcomes.size)

@@ -10,8 +10,14 @@ import numpy as np
 from bench.core.errors import unknown
 from bench.metrics._arrays import Array, Bool, Float
 
-#: Sample space → the label that a row must have; ``exposed`` takes all rows.
-SPACES: dict[str, str | None] = {"exposed": None, "clicked": "click", "carted": "cart"}
+#: Sample space → the label that its rows have, and which; ``exposed`` takes all rows. ``unclicked`` is for measures
+#: against the truth: nothing was observed there.
+SPACES: dict[str, tuple[str, int] | None] = {
+    "exposed": None,
+    "clicked": ("click", 1),
+    "unclicked": ("click", 0),
+    "carted": ("cart", 1),
+}
 
 #: Labels that metrics read, as in the funnel tables.
 LABELS: tuple[str, ...] = ("click", "cart", "purchase")
@@ -28,7 +34,8 @@ def mask(space: str, labels: Mapping[str, Array]) -> Bool:
     required = SPACES[space]
     if required is None:
         return np.ones(len(labels["click"]), dtype=np.bool_)
-    return np.asarray(labels[required] == 1)
+    label, value = required
+    return np.asarray(labels[label] == value)
 
 
 @dataclass(frozen=True)

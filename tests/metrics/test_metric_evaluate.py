@@ -39,7 +39,12 @@ def funnel(n=3000, seed=0):
 def test_masks():
     assert mask("exposed", LABELS).tolist() == [True] * 4
     assert mask("clicked", LABELS).tolist() == [False, True, True, True]
+    assert mask("unclicked", LABELS).tolist() == [True, False, False, False]
     assert mask("carted", LABELS).tolist() == [False, False, True, True]
+
+
+def test_unclicked_rows_are_for_the_truth_only():
+    assert {space for goal in TARGETS.values() for space in goal.spaces} == {"exposed", "clicked"}
 
 
 def test_labels_of_targets():
