@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+import torch
 from torch import Tensor
 
+from bench.data.batches import Labels
 from bench.modeling.module import FunnelModule
 from bench.modeling.outputs import FunnelOutput
 from bench.nn.funnel import LogProb
-from esm_models._constraint import DIVERGENCES
+from bench.nn.twins import TwinTowers
+from esm_models._constraint import DIVERGENCES, gaussian
 
 
 class ESMC(FunnelModule):
@@ -20,25 +25,27 @@ class ESMC(FunnelModule):
     title = "ESMC"
     source = "ESMC Eq. 11-17"
     needs = ("click", "cart", "purchase")
-    knobs = ("weight_car", "calibration", "constraint", "constraint_weight")
+    knobs: ClassVar[tuple[str, ...]] = ("weight_car", "calibration", "constraint", "constraint_weight")
 
     def build(self, width: int) -> None:
-        self.towers = self.towers_on(width, "ctr", "cvr", "car")
-
-    def reset(self) -> None:
-        super().reset()
-        self.towers.copy("cvr", "car")
+        config = self.config
+        self.towers = TwinTowers(("ctr", "cvr", "car"), width, config.hidden, 1, config.activation, config.dropout)
 
     def compose(self, x: Tensor) -> FunnelOutput:
         logits = self.towers.logits(x)
         ctr, car, cvr = (LogProb.from_logit(logits[name]) for name in ("ctr", "car", "cvr"))
         return FunnelOutput(ctr=ctr, cvr=cvr, ctcvr=ctr.times(cvr), car=car, ctcar=ctr.times(car))
 
-    def losses(self, output: FunnelOutput, click: Tensor, cart: Tensor, purchase: Tensor) -> dict[str, Tensor]:
-        terms = super().losses(output, click, cart, purchase)
+    def losses(self, output: FunnelOutput, labels: Labels) -> dict[str, Tensor]:
+        terms = super().losses(output, labels)
         if self.config.constraint_weight > 0.0:
             divergence = DIVERGENCES[self.config.constraint]
             terms["constraint"] = self.config.constraint_weight * divergence(
                 self.towers.tower("car"), self.towers.tower("cvr")
             )
         return terms
+
+    @torch.no_grad()
+    def notes(self) -> dict[str, float]:
+        """``tower_distance``: the Euclidean distance of θ_CTCAR and θ_CTCVR."""
+        return {"tower_distance": (2.0 * gaussian(self.towers.tower("car"), self.towers.tower("cvr"))).sqrt().item()}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor
 
 from bench.modeling.module import FunnelModule
@@ -16,7 +18,7 @@ class ESMS(FunnelModule):
     title = "ESMS"
     source = "ESMC Eq. 18"
     needs = ("click", "cart", "purchase")
-    knobs = ("weight_car", "calibration")
+    knobs: ClassVar[tuple[str, ...]] = ("weight_car", "calibration")
 
     def build(self, width: int) -> None:
         self.towers = self.towers_on(width, "ctr", "cvr")

@@ -16,7 +16,8 @@ def make_city(rows: int = 4000, fields: int = 6, size: int = 20, users: int = 10
     """Random ids; click, cart and purchase depend on the first fields; histories of random length up to 119.
 
     Some purchases have no cart; calibration gives the training rows among them one, and ``cart_move``
-    takes as many carts elsewhere. Exposure ids are in no order. Wishes are left out.
+    takes as many carts elsewhere. The global domain has more carts, at random. Exposure ids are in no order.
+    Wishes are left out.
     """
     rng = np.random.default_rng(seed)
     visits = rows // 8
@@ -44,8 +45,15 @@ def make_city(rows: int = 4000, fields: int = 6, size: int = 20, users: int = 10
     taken = np.zeros(rows, dtype=bool)
     taken[rng.permutation(np.flatnonzero(cart[: cut[0]] & ~bought[: cut[0]]))[: calibrated.sum()]] = True
     copied = cart | calibrated
-    labels = np.stack([click, cart, np.zeros(rows), bought, copied, copied & ~taken], 1).astype(np.uint8)
-    meta = Meta(
+    searched = click & ~bought & (rng.random(rows) < 0.1)
+    columns = [click, cart, np.zeros(rows), bought, copied, copied & ~taken]
+    columns += [cart | searched, copied | searched, copied & ~taken | searched]
+    labels = np.stack(columns, 1).astype(np.uint8)
+    matched = int(calibrated.sum())
+    summary = CalibrationSummary.model_construct(
+        bad_cases=matched, matched=matched, changed={"copy": matched, "move": 2 * matched, "none": 0}
+    )
+    meta = Meta.model_construct(
         dataset="toy",
         city="1",
         fingerprint="toy",
@@ -60,7 +68,7 @@ def make_city(rows: int = 4000, fields: int = 6, size: int = 20, users: int = 10
         visits=visits,
         events=events,
         counts={},
-        calibration=CalibrationSummary.model_construct(),
+        calibration={"recommendation": summary, "global": summary},
         has_truth=True,
         has_cart=True,
         checksums={},

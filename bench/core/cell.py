@@ -8,10 +8,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from bench.core.config import Config
+from bench.core.config import Config, variant
 
 #: Raise it when stored cells of an older version must not be mixed with new ones.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 def canonical(value: Any) -> str:
@@ -44,4 +44,6 @@ class Cell(BaseModel):
 
     @property
     def title(self) -> str:
-        return f"{self.dataset}/{self.city} {self.model} seed {self.seed}"
+        """What people call it, with the knobs that differ from the preset."""
+        knobs = variant(self.config)[1]
+        return f"{self.dataset}/{self.city} {self.model} seed {self.seed}{f' ({knobs})' if knobs else ''}"

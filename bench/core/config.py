@@ -46,6 +46,7 @@ class Config(BaseModel):
     weight_ctr: float = Field(1.0, ge=0.0)
     weight_cvr: float = Field(1.0, ge=0.0, description="weight of the CVR or CTCVR loss")
     weight_car: float = Field(1.0, ge=0.0, description="weight of the CTCAR loss")
+    weight_global: float = Field(0.5, ge=0.0, description="ESMG: weight of the loss of global-domain carts (Eq. 19)")
 
     # training
     optimizer: Literal["adagrad_decay", "adam"] = "adagrad_decay"
@@ -70,6 +71,7 @@ MODEL_KNOBS: tuple[str, ...] = (
     "constraint_weight",
     "calibration",
     "weight_car",
+    "weight_global",
 )
 
 PRESETS: dict[str, Config] = {
@@ -132,3 +134,24 @@ def validated(values: Mapping[str, Any]) -> Config:
         key = ".".join(str(part) for part in first["loc"]) or "configuration"
         wanted = first["msg"][0].lower() + first["msg"][1:]
         raise UserError(f"{key} is wrong: {wanted}, but got {first.get('input')!r}; give another value.") from None
+
+
+def variant(config: Config) -> tuple[str, str]:
+    """The nearest preset, and the knobs that differ from it, e.g. ``("esmc", "constraint=softmax")``.
+
+    The nearest preset has the fewest differing knobs, the first one on a tie. The second text is empty for the
+    preset itself.
+    """
+    values = config.model_dump()
+    differing = {
+        name: [knob for knob, value in values.items() if value != getattr(preset, knob)]
+        for name, preset in PRESETS.items()
+    }
+    nearest = min(differing, key=lambda name: len(differing[name]))
+    return nearest, ", ".join(f"{knob}={_plain(values[knob])}" for knob in differing[nearest])
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, tuple):
+        return "-".join(map(_plain, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from bench.data.encoded import EncodedCity
+from bench.data.encoded import LABEL_COLUMNS, EncodedCity
 from bench.data.tables import ACTIONS, DOMAINS
 
 BLOCK_ROWS = 8
@@ -24,12 +24,20 @@ KINDS = len(ACTIONS) * len(DOMAINS)
 AGES = 16
 #: Contexts of an event: kind × age.
 CONTEXTS = KINDS * AGES
-#: Columns of the label matrix of a batch.
-BATCH_LABELS: tuple[str, ...] = ("click", "cart", "purchase")
-#: Columns of ``labels.npy``.
-_CLICK, _CART, _PURCHASE = 0, 1, 3
-#: The cart label to learn from, by mode of Sample Calibration.
-CART_COLUMN: dict[str, int] = {"none": _CART, "copy": 4, "move": 5}
+#: Columns of ``labels.npy`` that hold the labels of a batch, by mode of Sample Calibration.
+COLUMNS: dict[str, list[int]] = {
+    mode: [LABEL_COLUMNS.index(name) for name in ("click", cart, "purchase", f"global_{mode}")]
+    for mode, cart in {"none": "cart", "copy": "cart_copy", "move": "cart_move"}.items()
+}
+
+
+class Labels(NamedTuple):
+    """What B rows are learned from, as 0/1, each [B]; ``global_cart`` counts carts of both domains (ESMC Eq. 19)."""
+
+    click: Tensor
+    cart: Tensor
+    purchase: Tensor
+    global_cart: Tensor
 
 
 class Batch(NamedTuple):
@@ -40,7 +48,7 @@ class Batch(NamedTuple):
     ids: Tensor
     """Rows of the embedding table, int64 [B, F]."""
     labels: Tensor
-    """click, cart, purchase as 0/1, float32 [B, 3]."""
+    """The columns of :class:`Labels`, float32 [B, 4]."""
     slots: Tensor
     """Place of each row among the blocks: block * R + place in the block, int64 [B]."""
     events: Tensor
@@ -59,14 +67,14 @@ class BatchMaker:
     Args:
         city: encoded arrays.
         history: events of a history that are read at most; 0 for none.
-        calibration: mode of Sample Calibration whose cart label is read.
+        calibration: mode of Sample Calibration whose cart labels are read.
     """
 
     def __init__(self, city: EncodedCity, history: int, calibration: str = "none") -> None:
         # np.asarray drops the memmap subclass, whose indexing is slower; the pages stay on disk.
         self.ids, self.visit = np.asarray(city.ids), np.asarray(city.visit)
         self.labels = np.asarray(city.labels)
-        self.columns = [_CLICK, CART_COLUMN[calibration], _PURCHASE]
+        self.columns = COLUMNS[calibration]
         self.visit_start = np.asarray(city.visit_start)
         self.start, self.stop = np.asarray(city.history_start), np.asarray(city.history_stop)
         self.item, self.kind = np.asarray(city.event_item), np.asarray(city.event_kind)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bench.core.config import Config
 from bench.core.seeding import derive
-from bench.data.batches import Batch
+from bench.data.batches import Batch, Labels
 from bench.modeling.inputs import FunnelInputs, InputShape
 from bench.modeling.outputs import FunnelOutput
 from bench.nn.mlp import Towers
@@ -61,15 +61,19 @@ class FunnelModule(pl.LightningModule):
     def forward(self, batch: Batch) -> FunnelOutput:
         return self.compose(self.inputs(batch))
 
-    def losses(self, output: FunnelOutput, click: Tensor, cart: Tensor, purchase: Tensor) -> dict[str, Tensor]:
+    def losses(self, output: FunnelOutput, labels: Labels) -> dict[str, Tensor]:
         """Weighted loss terms by name; their sum is minimised. Default: means over all exposures (ESMC Eq. 4)."""
         terms = {
-            "ctr": self.config.weight_ctr * output.ctr.cross_entropy(click).mean(),
-            "ctcvr": self.config.weight_cvr * output.ctcvr.cross_entropy(click * purchase).mean(),
+            "ctr": self.config.weight_ctr * output.ctr.cross_entropy(labels.click).mean(),
+            "ctcvr": self.config.weight_cvr * output.ctcvr.cross_entropy(labels.click * labels.purchase).mean(),
         }
         if output.ctcar is not None:
-            terms["ctcar"] = self.config.weight_car * output.ctcar.cross_entropy(click * cart).mean()
+            terms["ctcar"] = self.config.weight_car * output.ctcar.cross_entropy(labels.click * labels.cart).mean()
         return terms
+
+    def notes(self) -> dict[str, float]:
+        """Facts about the trained parameters that are stored in the cell's record."""
+        return {}
 
     def towers_on(self, width: int, *names: str) -> Towers:
         """Twin towers of the configured shape with one logit each."""
@@ -78,8 +82,7 @@ class FunnelModule(pl.LightningModule):
     # Lightning
 
     def training_step(self, batch: Batch, index: int) -> dict[str, Any]:
-        click, cart, purchase = batch.labels.unbind(1)
-        terms = self.losses(self(batch), click, cart, purchase)
+        terms = self.losses(self(batch), Labels(*batch.labels.unbind(1)))
         loss = torch.stack(list(terms.values())).sum()
         return {"loss": loss, "terms": {name: term.detach() for name, term in terms.items()}}
 

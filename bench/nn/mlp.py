@@ -57,18 +57,16 @@ class Towers(nn.Module):
         for bias in self.biases:
             bias.data.zero_()
 
-    def copy(self, source: str, target: str) -> None:
-        """Give the tower ``target`` the parameters of the tower ``source``."""
-        for (weight, bias), (new_weight, new_bias) in zip(self.tower(target), self.tower(source), strict=True):
-            weight.data.copy_(new_weight.data)
-            bias.data.copy_(new_bias.data)
+    def layers(self) -> list[tuple[Tensor, Tensor]]:
+        """(weights [T, in, out], biases [T, 1, out]) of each layer of all towers."""
+        return list(zip(self.weights, self.biases, strict=True))
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, inputs] (the same for all towers) or [T, B, inputs] → [T, B, outputs]."""
         if x.dim() == 2:
             x = x.expand(len(self.names), *x.shape)
         last = len(self.weights) - 1
-        for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+        for layer, (weight, bias) in enumerate(self.layers()):
             x = torch.baddbmm(bias, x, weight)
             if layer < last or not self.linear_output:
                 x = self.dropout(self.activation(x))
@@ -81,4 +79,4 @@ class Towers(nn.Module):
     def tower(self, name: str) -> list[tuple[Tensor, Tensor]]:
         """(weight [in, out], bias [out]) of each layer of one tower: its parameter space θ (ESMC Eq. 17)."""
         index = self.names.index(name)
-        return [(w[index], b[index, 0]) for w, b in zip(self.weights, self.biases, strict=True)]
+        return [(weight[index], bias[index, 0]) for weight, bias in self.layers()]

@@ -7,27 +7,12 @@ from typing import Any
 
 import pandas as pd
 
-from bench.core.config import PRESETS, Config
+from bench.core.config import variant
 from bench.core.record import Record
 
 IDENTITY = ["dataset", "city", "model", "preset", "variant", "seed", "key"]
 METRIC_COLUMNS = [*IDENTITY, "split", "metric", "probability", "space", "value", "n", "n_pos"]
 CURVE_COLUMNS = [*IDENTITY, "task", "step", "rows", "loss"]
-
-
-def variant(config: Config) -> tuple[str, str]:
-    """The nearest preset, and the knobs that differ from it, e.g. ``("esmc", "constraint=softmax")``.
-
-    The nearest preset has the fewest differing knobs, the first one on a tie. The second text is empty for the
-    preset itself.
-    """
-    values = config.model_dump()
-    differing = {
-        name: [knob for knob, value in values.items() if value != getattr(preset, knob)]
-        for name, preset in PRESETS.items()
-    }
-    nearest = min(differing, key=lambda name: len(differing[name]))
-    return nearest, ", ".join(f"{knob}={_plain(values[knob])}" for knob in differing[nearest])
 
 
 def metrics_frame(records: Iterable[Record]) -> pd.DataFrame:
@@ -63,7 +48,3 @@ def curve_frame(records: Iterable[Record]) -> pd.DataFrame:
 def _identity(record: Record) -> tuple[Any, ...]:
     cell = record.cell
     return cell.dataset, cell.city, cell.model, *variant(cell.config), cell.seed, record.key
-
-
-def _plain(value: Any) -> str:
-    return "-".join(str(part) for part in value) if isinstance(value, tuple) else str(value)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from bench.core.errors import CellError
 from bench.core.record import CurvePoint
-from bench.data.batches import BATCH_LABELS, Batch
+from bench.data.batches import Batch, Labels
 from bench.data.encoded import EncodedCity
 from bench.metrics.torch_metrics import FunnelMetrics
 
@@ -89,7 +89,7 @@ class Evaluation(pl.Callback):
     ) -> None:
         if self.metrics is None:
             self.metrics = FunnelMetrics(tuple(outputs))
-        labels = dict(zip(BATCH_LABELS, batch.labels.unbind(1), strict=True))
+        labels = Labels(*batch.labels.unbind(1))._asdict()
         users = torch.from_numpy(self.users[batch.rows.cpu().numpy()])
         self.metrics.update(outputs, labels, users)
 

@@ -120,11 +120,24 @@ def train_cell(
             peak_memory_mb=memory.megabytes(),
             device=device_name(trainer),
         ),
-        notes={"calibration": calibration, "threads": torch.get_num_threads()},
+        notes={**_calibrated(city, calibration), **model.notes(), "threads": torch.get_num_threads()},
         versions=versions(),
         files={},
         created=now().isoformat(timespec="seconds"),
     )
+
+
+def _calibrated(city: EncodedCity, mode: str) -> dict[str, float | int | str]:
+    """What Sample Calibration did to the cart labels that were learned from."""
+    if mode == "none":
+        return {"calibration": mode}
+    found = city.meta.calibration["recommendation"]
+    return {
+        "calibration": mode,
+        "bad_cases": found.bad_cases,
+        "matched_carts": found.matched,
+        "changed_labels": found.changed[mode],
+    }
 
 
 def quiet() -> None:

@@ -11,13 +11,13 @@ import pytest
 
 from bench.data.batches import (
     AGES,
-    BATCH_LABELS,
     BLOCK_ROWS,
     CONTEXTS,
     KINDS,
     Batch,
     Batches,
     BatchMaker,
+    Labels,
     shuffled_by_visit,
 )
 from bench.data.encoded import LABEL_COLUMNS, EncodedCity
@@ -53,10 +53,11 @@ def slots_of(visits: list[int]) -> tuple[list[int], int]:
     return slots, width
 
 
-def check(batch: Batch, city: EncodedCity, rows: np.ndarray, history: int, cart: str = "cart") -> None:
+def check(batch: Batch, city: EncodedCity, rows: np.ndarray, history: int, mode: str = "none") -> None:
     assert batch.rows.tolist() == rows.tolist()
     assert batch.ids.tolist() == city.ids[rows].tolist()
-    columns = [LABEL_COLUMNS.index(name) for name in ("click", cart, "purchase")]
+    names = ("click", "cart" if mode == "none" else f"cart_{mode}", "purchase", f"global_{mode}")
+    columns = [LABEL_COLUMNS.index(name) for name in names]
     assert batch.labels.tolist() == city.labels[rows][:, columns].tolist()
     slots, width = slots_of(city.visit[rows].tolist())
     assert batch.slots.tolist() == slots
@@ -192,13 +193,13 @@ def test_padding_repeats_an_event_of_the_batch(city: EncodedCity) -> None:
     assert set(batch.events[~batch.mask].tolist()) <= set(batch.events[batch.mask].tolist())
 
 
-@pytest.mark.parametrize(("calibration", "column"), [("none", "cart"), ("copy", "cart_copy"), ("move", "cart_move")])
-def test_the_cart_label_follows_the_calibration(city: EncodedCity, calibration: str, column: str) -> None:
+@pytest.mark.parametrize("calibration", ["none", "copy", "move"])
+def test_the_cart_labels_follow_the_calibration(city: EncodedCity, calibration: str) -> None:
     rows = np.arange(500)
-    check(BatchMaker(city, 5, calibration).make(rows), city, rows, 5, cart=column)
-    carts = city.labels[rows][:, [LABEL_COLUMNS.index(name) for name in ("cart", "cart_copy", "cart_move")]]
-    assert len(np.unique(carts, axis=1).T) == 3  # the three differ, so that a wrong one would show
-    assert BATCH_LABELS == ("click", "cart", "purchase")
+    check(BatchMaker(city, 5, calibration).make(rows), city, rows, 5, calibration)
+    carts = city.labels[rows][:, [1, 4, 5, 6, 7, 8]]
+    assert len(np.unique(carts, axis=1).T) == 6  # all differ, so that a wrong one would show
+    assert Labels._fields == ("click", "cart", "purchase", "global_cart")
 
 
 def test_batches_are_slices_of_the_order(city: EncodedCity) -> None:

@@ -45,12 +45,12 @@ def test_evaluation_rows_come_in_stored_order_with_observed_labels(
 ) -> None:
     # Calibrated columns that differ from the observed ones everywhere, as they never should.
     labels = np.array(city.labels)
-    labels[:, 4:] = 1 - labels[:, [1]]
+    labels[:, [4, 5, 7, 8]] = 1 - labels[:, [1]]
     module = FunnelDataModule(replace(city, labels=labels), CONFIG, calibration=calibration)
     batches = list(module.val_dataloader() if split == "valid" else module.test_dataloader())
     rows = np.concatenate([batch.rows for batch in batches])
     assert rows.tolist() == list(range(*city.meta.splits[split]))
-    observed = labels[rows][:, [LABEL_COLUMNS.index(name) for name in ("click", "cart", "purchase")]]
+    observed = labels[rows][:, [LABEL_COLUMNS.index(name) for name in ("click", "cart", "purchase", "global_none")]]
     assert np.concatenate([batch.labels for batch in batches]).tolist() == observed.tolist()
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from bench.core.config import PRESETS, Config
-from bench.data.batches import BatchMaker
+from bench.data.batches import BatchMaker, Labels
 from bench.data.datamodule import FunnelDataModule
 from bench.data.encoded import EncodedCity
 from bench.modeling.inputs import InputShape
@@ -20,8 +20,11 @@ from bench.modeling.outputs import FunnelOutput
 from bench.nn.funnel import LogProb
 from bench.nn.optimisers import AdagradDecay, Adam
 
-CLICK, CART, PURCHASE = (
-    torch.tensor(labels) for labels in ([1.0, 1.0, 1.0, 0.0, 0.0], [1.0, 1.0, 0.0, 0.0, 1.0], [1.0, 0.0, 1.0, 0.0, 1.0])
+LABELS = Labels(
+    click=torch.tensor([1.0, 1.0, 1.0, 0.0, 0.0]),
+    cart=torch.tensor([1.0, 1.0, 0.0, 0.0, 1.0]),
+    purchase=torch.tensor([1.0, 0.0, 1.0, 0.0, 1.0]),
+    global_cart=torch.ones(5),
 )
 #: Probabilities of five rows: good case, cart only, bad case, not clicked, and labels that a click is missing to.
 CTR, CTCVR, CTCAR = [0.6, 0.5, 0.4, 0.2, 0.3], [0.3, 0.2, 0.1, 0.02, 0.1], [0.4, 0.3, 0.2, 0.05, 0.2]
@@ -75,7 +78,7 @@ def trained(city: EncodedCity, model: FunnelModule, *callbacks: pl.Callback) -> 
 def test_losses_of_the_entire_space_by_hand(city: EncodedCity) -> None:
     """Means over all exposures of click, click x purchase and click x cart (ESMC Eq. 4, 17)."""
     output = FunnelOutput(given(CTR), given(CTR), given(CTCVR), given(CTR), given(CTCAR))
-    terms = make(city).losses(output, CLICK, CART, PURCHASE)
+    terms = make(city).losses(output, LABELS)
     assert list(terms) == ["ctr", "ctcvr", "ctcar"]
     assert terms["ctr"].item() == pytest.approx(cross_entropy(CTR, [1, 1, 1, 0, 0]))
     assert terms["ctcvr"].item() == pytest.approx(cross_entropy(CTCVR, [1, 0, 1, 0, 0]))
@@ -84,16 +87,16 @@ def test_losses_of_the_entire_space_by_hand(city: EncodedCity) -> None:
 
 def test_weights_multiply_their_terms(city: EncodedCity) -> None:
     output = FunnelOutput(given(CTR), given(CTR), given(CTCVR), given(CTR), given(CTCAR))
-    plain = make(city).losses(output, CLICK, CART, PURCHASE)
+    plain = make(city).losses(output, LABELS)
     weights = {"weight_ctr": 2.0, "weight_cvr": 3.0, "weight_car": 5.0}
-    weighted = make(city, **weights).losses(output, CLICK, CART, PURCHASE)
+    weighted = make(city, **weights).losses(output, LABELS)
     ratios = {name: (weighted[name] / plain[name]).item() for name in plain}
     assert ratios == pytest.approx({"ctr": 2.0, "ctcvr": 3.0, "ctcar": 5.0})
 
 
 def test_a_model_without_carts_has_no_cart_loss(city: EncodedCity) -> None:
     output = FunnelOutput(given(CTR), given(CTR), given(CTCVR))
-    assert list(make(city).losses(output, CLICK, CART, PURCHASE)) == ["ctr", "ctcvr"]
+    assert list(make(city).losses(output, LABELS)) == ["ctr", "ctcvr"]
     assert [name for name, _ in output.present()] == ["ctr", "cvr", "ctcvr"]
 
 
@@ -103,7 +106,7 @@ def test_the_loss_is_the_sum_of_its_terms(city: EncodedCity) -> None:
     assert step["loss"].item() == pytest.approx(sum(term.item() for term in step["terms"].values()))
     assert step["loss"].requires_grad
     assert not any(term.requires_grad for term in step["terms"].values())
-    expected = model.losses(model(batch), *batch.labels.unbind(1))
+    expected = model.losses(model(batch), Labels(*batch.labels.unbind(1)))
     assert {name: term.item() for name, term in expected.items()} == pytest.approx(
         {name: term.item() for name, term in step["terms"].items()}
     )

@@ -17,7 +17,7 @@ from bench.core.cell import Cell
 from bench.core.config import MODEL_KNOBS, PRESETS, Config
 from bench.core.record import PREDICTIONS, WEIGHTS, Record
 from bench.core.registry import MODELS
-from bench.data.batches import BatchMaker
+from bench.data.batches import BatchMaker, Labels
 from bench.data.datamodule import FunnelDataModule
 from bench.data.encoded import EncodedCity
 from bench.data.tables import LABELS
@@ -33,6 +33,7 @@ OTHER: dict[str, Any] = {
     "constraint_weight": 3.0,
     "calibration": "none",
     "weight_car": 7.0,
+    "weight_global": 3.0,
 }
 every_model = pytest.mark.parametrize("name", sorted(MODELS.all()))
 
@@ -96,7 +97,7 @@ def test_untrained_output_is_finite_and_consistent(name: str, toy: EncodedCity) 
         torch.testing.assert_close(value.yes.exp() + value.no.exp(), torch.ones(100))
     torch.testing.assert_close(output.ctcvr.yes, output.ctr.yes + output.cvr.yes)
     assert ("cart" in model.needs) == (output.car is not None) == (output.ctcar is not None)
-    terms = model.losses(output, *batch.labels.unbind(1))
+    terms = model.losses(output, Labels(*batch.labels.unbind(1)))
     assert all(torch.isfinite(term) for term in terms.values())
 
 

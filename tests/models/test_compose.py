@@ -11,6 +11,7 @@ from torch import Tensor
 
 from bench.core.config import Config
 from bench.core.registry import MODELS
+from bench.data.batches import Labels
 from bench.data.encoded import EncodedCity
 from bench.modeling.inputs import InputShape
 from bench.modeling.module import FunnelModule
@@ -24,6 +25,8 @@ LOGITS: dict[str, list[float]] = {
     "cvr_without_cart": [-2.0, -1.0, 0.4, -3.0],
 }
 CLICK, CART, PURCHASE = np.array([1, 1, 1, 0]), np.array([1, 1, 0, 0]), np.array([1, 0, 1, 0])
+#: The bad case takes its cart from search.
+GLOBAL_CART = np.array([1, 1, 1, 0])
 Y1, Y2, Y3, Y4 = (1 / (1 + np.exp(-np.array(values))) for values in LOGITS.values())
 
 #: The probabilities by the papers: ESMM (ESMC Eq. 3), ESM² (its Eq. 2-4), the chain (ESMC Eq. 5-6), ESMC (Eq. 13).
@@ -42,7 +45,9 @@ EXPECTED: dict[str, dict[str, np.ndarray]] = {
     "esms": {"ctr": Y1, "cvr": Y3, "ctcvr": Y1 * Y3, "car": Y3, "ctcar": Y1 * Y3},
     "esmc": {"ctr": Y1, "cvr": Y3, "ctcvr": Y1 * Y3, "car": Y2, "ctcar": Y1 * Y2},
 }
-BASELINES, ENTIRE_SPACE = ("shared_bottom", "mmoe"), ("esmm", "esm2", "esm2_chain", "esms", "esmc")
+EXPECTED |= {"esms2": EXPECTED["esms"], "esmc2": EXPECTED["esmc"]}
+BASELINES, GLOBAL = ("shared_bottom", "mmoe"), ("esms2", "esmc2")
+ENTIRE_SPACE = ("esmm", "esm2", "esm2_chain", "esms", "esmc", *GLOBAL)
 
 Make = Callable[..., FunnelModule]
 
@@ -65,9 +70,12 @@ def compose(model: FunnelModule) -> FunnelOutput:
     return model.compose(torch.zeros(4, model.inputs.width))
 
 
-def losses(model: FunnelModule, click: np.ndarray, cart: np.ndarray, purchase: np.ndarray) -> dict[str, float]:
-    labels = [torch.from_numpy(label).double() for label in (click, cart, purchase)]
-    return {name: term.item() for name, term in model.losses(compose(model), *labels).items()}
+def labels() -> Labels:
+    return Labels(*(torch.from_numpy(label).float() for label in (CLICK, CART, PURCHASE, GLOBAL_CART)))
+
+
+def losses(model: FunnelModule) -> dict[str, float]:
+    return {name: term.item() for name, term in model.losses(compose(model), labels()).items()}
 
 
 def cross_entropy(p: np.ndarray, y: np.ndarray) -> float:
@@ -92,15 +100,17 @@ def test_losses_over_the_entire_space_by_hand(make: Make, name: str) -> None:
     }
     if "ctcar" in expected:
         terms["ctcar"] = 5 * cross_entropy(expected["ctcar"], CLICK * CART)
-    model = make(name, weight_ctr=2.0, weight_cvr=3.0, weight_car=5.0, constraint_weight=0.0)
-    assert losses(model, CLICK, CART, PURCHASE) == pytest.approx(terms, rel=1e-12)
+    if name in GLOBAL:
+        terms["ctcar_global"] = 7 * cross_entropy(expected["ctcar"], CLICK * GLOBAL_CART)
+    model = make(name, weight_ctr=2.0, weight_cvr=3.0, weight_car=5.0, weight_global=7.0, constraint_weight=0.0)
+    assert losses(model) == pytest.approx(terms, rel=1e-12)
 
 
 @pytest.mark.parametrize("name", BASELINES)
 def test_losses_of_the_baselines_by_hand(make: Make, name: str) -> None:
     """CTR over the four exposures, CVR over the three clicks; CTCVR has no loss."""
     terms = {"ctr": 2 * cross_entropy(Y1, CLICK), "cvr": 3 * cross_entropy(Y3[:3], PURCHASE[:3])}
-    assert losses(make(name, weight_ctr=2.0, weight_cvr=3.0), CLICK, CART, PURCHASE) == pytest.approx(terms, rel=1e-12)
+    assert losses(make(name, weight_ctr=2.0, weight_cvr=3.0)) == pytest.approx(terms, rel=1e-12)
 
 
 @pytest.mark.parametrize("name", BASELINES)
@@ -108,20 +118,19 @@ def test_unclicked_rows_have_no_part_in_the_cvr_loss(make: Make, name: str) -> N
     """Neither by their label nor by their prediction nor by a gradient."""
     logits = {key: torch.tensor(values, requires_grad=True) for key, values in LOGITS.items()}
     model = make(name, logits)
-    labels = [torch.from_numpy(label).float() for label in (CLICK, CART, PURCHASE)]
-    before = model.losses(compose(model), *labels)["cvr"]
+    before = model.losses(compose(model), labels())["cvr"]
     (grad,) = torch.autograd.grad(before, logits["cvr"])
     assert (grad != 0).tolist() == [True, True, True, False]
-    labels[2] = torch.tensor([1.0, 0.0, 1.0, 1.0])
+    other = labels()._replace(purchase=torch.tensor([1.0, 0.0, 1.0, 1.0]))
     logits["cvr"].data[3] = 30.0
-    assert model.losses(compose(model), *labels)["cvr"].item() == before.item()
+    assert model.losses(compose(model), other)["cvr"].item() == before.item()
 
 
 @pytest.mark.parametrize("name", EXPECTED)
 def test_a_batch_without_clicks_is_finite(make: Make, name: str) -> None:
     logits = {key: torch.tensor(values, requires_grad=True) for key, values in LOGITS.items()}
     model, nothing = make(name, logits), torch.zeros(4)
-    terms = model.losses(compose(model), nothing, nothing, nothing)
+    terms = model.losses(compose(model), Labels(*[nothing] * 4))
     torch.stack(list(terms.values())).sum().backward()
     assert all(np.isfinite(term.item()) for term in terms.values())
     assert all(value.grad is None or torch.isfinite(value.grad).all() for value in logits.values())
@@ -135,8 +144,7 @@ def test_confident_logits_keep_losses_and_gradients_finite(make: Make, name: str
     """float32: a clamped product would give log 0, or a gradient of 0 where one is needed."""
     logits = {key: torch.full((4,), extreme, requires_grad=True) for key in LOGITS}
     model = make(name, logits)
-    labels = [torch.from_numpy(label).float() for label in (CLICK, CART, PURCHASE)]
-    total = torch.stack(list(model.losses(compose(model), *labels).values())).sum()
+    total = torch.stack(list(model.losses(compose(model), labels()).values())).sum()
     total.backward()
     assert np.isfinite(total.item())
     assert total.item() > 10  # some label is missed by far

@@ -102,22 +102,10 @@ def test_initial_values_are_he_uniform() -> None:
     assert all((bias == 0).all() for bias in towers.biases)
 
 
-def test_copy_gives_the_target_the_values_of_the_source() -> None:
-    towers = make()
-    before = {name: [(w.clone(), b.clone()) for w, b in towers.tower(name)] for name in NAMES}
-    towers.copy("cvr", "car")
-    for name, source in (("ctr", "ctr"), ("cvr", "cvr"), ("car", "cvr")):
-        for (weight, bias), (old_weight, old_bias) in zip(towers.tower(name), before[source], strict=True):
-            assert torch.equal(weight, old_weight)
-            assert torch.equal(bias, old_bias)
-    towers.weights[0].data[1].zero_()  # the twins are equal, not one
-    assert not torch.equal(towers.tower("car")[0][0], towers.tower("cvr")[0][0])
-
-
 def test_dropout_works_in_training_only() -> None:
     towers = Towers(("a", "b"), 5, (400,), None, dropout=0.5)
     towers.reset(0)
-    towers.copy("a", "b")
+    towers.weights[0].data[1] = towers.weights[0].data[0]
     x = torch.randn(50, 5, generator=torch.Generator().manual_seed(0))
     expected = towers.eval()(x)
     assert torch.equal(towers(x), expected)

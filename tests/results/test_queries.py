@@ -7,9 +7,9 @@ import math
 import pytest
 
 from bench.core.cell import SCHEMA_VERSION, Cell
-from bench.core.config import PRESETS, Config
+from bench.core.config import PRESETS, Config, variant
 from bench.core.record import Cost, CurvePoint, Metric, Record
-from bench.results.queries import CURVE_COLUMNS, METRIC_COLUMNS, cost_frame, curve_frame, metrics_frame, variant
+from bench.results.queries import CURVE_COLUMNS, METRIC_COLUMNS, cost_frame, curve_frame, metrics_frame
 
 
 def make_record(config: Config = PRESETS["esmc"]) -> Record:

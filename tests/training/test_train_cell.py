@@ -68,7 +68,17 @@ def test_the_record_says_what_was_done(done: tuple[Record, Path], toy: EncodedCi
     assert record.cost.predict_rows_per_second > 0
     assert record.cost.peak_memory_mb > 50
     assert record.cost.device
-    assert record.notes == {"calibration": "copy", "threads": torch.get_num_threads()}
+    found = toy.meta.calibration["recommendation"]
+    assert found.matched > 0
+    assert record.notes == {
+        "tower_distance": record.notes["tower_distance"],
+        "calibration": "copy",
+        "bad_cases": found.bad_cases,
+        "matched_carts": found.matched,
+        "changed_labels": found.changed["copy"],
+        "threads": torch.get_num_threads(),
+    }
+    assert 0 < float(record.notes["tower_distance"]) < 1
     assert {"python", "torch", "numpy", "esm-bench"} <= set(record.versions)
     assert record.files == {}
     assert record.created == "2026-01-02T03:04:05+00:00"
