@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.data.calibration import CalibrationSummary
 from bench.data.encoded import DTYPES, META, EncodedField, Meta, create
 
 #: Local ids of each field; together the rows of the embedding table.
@@ -40,7 +39,7 @@ def write_table(folder: Path, rows: int, seed: int = 0) -> Meta:
         visits=visits,
         events=0,
         counts={},
-        calibration=CalibrationSummary(bad_cases=0, matched=0, unmatched=0, changed={}, median_days=None),
+        calibration={},
         has_truth=False,
         has_cart=False,
         checksums={},
@@ -56,7 +55,8 @@ def write_table(folder: Path, rows: int, seed: int = 0) -> Meta:
             score[index] = rng.normal(size=size)[local]
     click = rng.random(rows) < 1 / (1 + np.exp(2.0 - score[0] - score[1]))
     purchase = click & (rng.random(rows) < 1 / (1 + np.exp(1.0 - score[2])))
-    arrays["labels"][:] = np.stack([click, purchase, 0 * click, purchase, purchase, purchase], axis=1)
+    arrays["labels"][:] = purchase[:, None]
+    arrays["labels"][:, :3] = np.stack([click, purchase, 0 * click], axis=1)
     arrays["exposure"][:] = np.arange(rows)
     arrays["visit"][:] = arrays["user"][:] = np.arange(rows) // VISIT_ROWS
     for array in arrays.values():

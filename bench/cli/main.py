@@ -7,6 +7,7 @@ import importlib
 import pkgutil
 import sys
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import typer
@@ -20,19 +21,32 @@ USER_ERROR, INTERRUPTED = 2, 130
 
 
 def application() -> typer.Typer:
-    """All commands below ``bench/cli``."""
+    """All commands below ``bench/cli``: a file is a command, a folder is a group of commands."""
+    return _group(
+        bench.cli,
+        "bench",
+        "The ESM benchmark: conversion-rate models over the entire space, compared fairly.\n\n"
+        "First steps: `bench run --all-cities`, then `bench report`.",
+    )
+
+
+def _group(package: ModuleType, name: str, text: str) -> typer.Typer:
+    """The commands in ``package``: one per file, and a group of commands per package below it."""
     app = typer.Typer(
-        name="bench",
+        name=name,
         no_args_is_help=True,
         add_completion=False,
         rich_markup_mode="markdown",
         pretty_exceptions_enable=False,
-        help="The ESM benchmark: conversion-rate models over the entire space, compared fairly.\n\n"
-        "First steps: `bench run --all-cities`, then `bench report`.",
+        help=text,
     )
-    for info in pkgutil.iter_modules(bench.cli.__path__):
-        if not info.name.startswith("_") and info.name != "main":
-            module = importlib.import_module(f"bench.cli.{info.name}")
+    for info in pkgutil.iter_modules(package.__path__):
+        if info.name.startswith("_") or info.name == "main":
+            continue
+        module = importlib.import_module(f"{package.__name__}.{info.name}")
+        if info.ispkg:
+            app.add_typer(_group(module, info.name, module.__doc__ or ""))
+        else:
             app.command(info.name)(_interruptible(getattr(module, info.name)))
     return app
 
@@ -44,7 +58,9 @@ def _interruptible(command: Callable[..., None]) -> Callable[..., None]:
     def wrapped(*args: Any, **kwargs: Any) -> None:
         try:
             command(*args, **kwargs)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and str(error) != "Query interrupted":  # DuckDB's word for Ctrl-C
+                raise
             _complain("stopped.")
             raise typer.Exit(INTERRUPTED) from None
 

@@ -14,11 +14,13 @@ from bench.core.publish import checksum
 from bench.data.calibration import CalibrationSummary
 from bench.data.tables import LABELS, TRUTH
 
-ENCODED_VERSION = 1
+ENCODED_VERSION = 2
 META = "meta.json"
 
-#: Columns of ``labels.npy``. The last two are ``cart`` after Sample Calibration, equal to it outside training.
-LABEL_COLUMNS: tuple[str, ...] = (*LABELS, "cart_copy", "cart_move")
+#: Columns of ``labels.npy``. ``cart_…`` is ``cart`` after Sample Calibration, equal to it outside training.
+#: ``global_none`` is a cart of any domain in the visit of a clicked row (of its own, or only in the behaviour log),
+#: the other two are that after Sample Calibration with carts of both domains, equal to it outside training.
+LABEL_COLUMNS: tuple[str, ...] = (*LABELS, "cart_copy", "cart_move", "global_none", "global_copy", "global_move")
 
 #: Dtype of each array file ``<name>.npy``; ``truth`` only where the truth is known.
 DTYPES: dict[str, str] = {
@@ -51,7 +53,8 @@ class Meta(BaseModel):
     """What the arrays hold.
 
     ``vocabulary``: rows of the one embedding table; ``event_kinds``: number of values of ``event_kind``;
-    ``splits``: [start, stop) rows; ``counts``: rows and positive labels per split; ``has_cart``: the training
+    ``splits``: [start, stop) rows; ``counts``: rows and positive labels per split; ``calibration``: what Sample
+    Calibration does with carts of ``recommendation``, and of both domains (``global``); ``has_cart``: the training
     rows have a cart; ``checksums``: sha256 of every array file.
     """
 
@@ -69,7 +72,7 @@ class Meta(BaseModel):
     visits: int
     events: int
     counts: dict[str, dict[str, int]]
-    calibration: CalibrationSummary
+    calibration: dict[str, CalibrationSummary]
     has_truth: bool
     has_cart: bool
     checksums: dict[str, str]
@@ -98,7 +101,7 @@ class EncodedCity:
     folder: Path
     meta: Meta
     ids: np.ndarray  # [N, F] rows of the embedding table
-    labels: np.ndarray  # [N, 6] in the order of LABEL_COLUMNS
+    labels: np.ndarray  # [N, 9] in the order of LABEL_COLUMNS
     exposure: np.ndarray  # [N] exposure id
     user: np.ndarray  # [N] 0 … users - 1
     visit: np.ndarray  # [N] 0 … V - 1

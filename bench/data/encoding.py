@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from bench.core.cell import digest
 from bench.core.errors import UserError
 from bench.core.publish import checksum
-from bench.data.calibration import match_carts, summarise
+from bench.data.calibration import MARKS, is_calibrated, mark_rows
 from bench.data.encoded import DTYPES, ENCODED_VERSION, META, EncodedField, Meta, create
 from bench.data.histories import write_histories
 from bench.data.sql import choice, connect, fetch, name, open_tables, stream
@@ -47,7 +47,7 @@ class EncodingSettings(BaseModel):
 
     min_count: PositiveInt = Field(1, description="training rows that a category needs to get an id")
     bins: PositiveInt = Field(16, description="most quantile bins of a numeric feature")
-    window_days: float | None = Field(None, gt=0, description="Sample Calibration: greatest age of a cart")
+    window_days: float | None = Field(None, gt=0, description="Sample Calibration: greatest age of a cart in days")
     memory_limit: str = Field("1GB", exclude=True)
     threads: PositiveInt | None = Field(None, exclude=True)
 
@@ -95,7 +95,7 @@ def _encode(
         )
     counts = _split_counts(connection)
     users, visits = _index_visits(connection)
-    match_carts(connection, settings.window_days).create("calibration")
+    calibration = mark_rows(connection, settings.window_days, is_calibrated(manifest))
 
     stops = list(itertools.accumulate(counts[split]["rows"] for split in SPLITS))
     splits = {split: (stop - counts[split]["rows"], stop) for split, stop in zip(SPLITS, stops, strict=True)}
@@ -108,7 +108,7 @@ def _encode(
         **{f"labels/{label}": sql for label, sql in _LABEL_SQL.items()},
         **{f"truth/{column}": f"truth.{column}" for column in TRUTH if "truth" in columns},
     }
-    joins = [*local.joins, *_LABEL_JOINS]
+    joins = [*local.joins, "LEFT JOIN marked ON marked.exposure = source.exposure"]
     if "truth" in columns:
         joins.append("LEFT JOIN truth ON truth.exposure = source.exposure")
     _write_rows(connection, out, stops[-1], row_columns, joins)
@@ -127,22 +127,24 @@ def _encode(
         visits=visits,
         events=events,
         counts=counts,
-        calibration=summarise(connection, "calibration"),
+        calibration=calibration,
         has_truth="truth" in columns,
         has_cart=counts["train"]["cart"] > 0,
         checksums={path.name: checksum(path) for path in sorted(out.glob("*.npy"))},
     )
 
 
-_COPIED = "CASE WHEN taken.purchase IS NULL THEN source.cart ELSE 1 END"
+_MARK = {mark: f"coalesce(marked.{mark}, false)" for mark in MARKS}
+_COPIED = f"(source.cart = 1 OR {_MARK['taken']})"
+_GLOBAL = f"(source.cart = 1 OR {_MARK['elsewhere']})"
+_GLOBAL_COPIED = f"({_GLOBAL} OR {_MARK['global_taken']})"
 _LABEL_SQL = {label: f"source.{label}" for label in LABELS} | {
     "cart_copy": _COPIED,
-    "cart_move": f"CASE WHEN given.cart IS NULL THEN {_COPIED} ELSE 0 END",
+    "cart_move": f"{_COPIED} AND NOT {_MARK['given']}",
+    "global_none": _GLOBAL,
+    "global_copy": _GLOBAL_COPIED,
+    "global_move": f"{_GLOBAL_COPIED} AND NOT {_MARK['global_given']}",
 }
-_LABEL_JOINS = (
-    "LEFT JOIN calibration AS taken ON taken.purchase = source.exposure AND taken.cart IS NOT NULL",
-    "LEFT JOIN calibration AS given ON given.cart = source.exposure",
-)
 
 
 def _check_columns(tables: Path, columns: Mapping[str, Sequence[str]], features: Sequence[Feature]) -> None:

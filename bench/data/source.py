@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from bench.core.errors import unknown
+from bench.core.errors import UserError, unknown
 
 
 class SourceOptions(BaseModel):
@@ -18,7 +19,13 @@ class SourceOptions(BaseModel):
 
     scale: float = Field(0.001, gt=0.0, le=1.0, description="share of the published size (simulated only)")
     seed: int = Field(0, ge=0, description="seed of the simulation; the same for all models")
+    knobs: dict[str, Any] = Field({}, description="knobs of the simulation that differ from the defaults")
     data_dir: Path | None = Field(None, description="where the raw files of a log lie")
+
+    def varied(self, knobs: Mapping[str, Any], size: float = 1.0) -> SourceOptions:
+        """These options with other ``knobs`` and ``size`` times the scale."""
+        scale = min(1.0, float(f"{self.scale * size:.6g}"))
+        return self.model_copy(update={"knobs": {**self.knobs, **knobs}, "scale": scale})
 
 
 class Source(ABC):
@@ -26,9 +33,23 @@ class Source(ABC):
 
     name: ClassVar[str]
     summary: ClassVar[str]
+    #: Whether it is a simulation, with a scale and knobs.
+    simulated: ClassVar[bool] = False
 
     def __init__(self, options: SourceOptions) -> None:
+        """
+        Raises:
+            UserError: there are knobs, but it is a log; or a knob is unknown or out of range.
+        """
+        if options.knobs and not self.simulated:
+            raise UserError(
+                f"only a simulated dataset has knobs, but {self.name} is a log; leave out {', '.join(options.knobs)}."
+            )
         self.options = options
+
+    def varied(self, knobs: Mapping[str, Any], size: float = 1.0) -> Source:
+        """This dataset with other knobs of the simulation and ``size`` times its scale."""
+        return type(self)(self.options.varied(knobs, size))
 
     @property
     def label(self) -> str:

@@ -6,12 +6,13 @@ A folder of Parquet files ``<table>.parquet``, published by one rename:
     one row per item shown: ``exposure`` (0 … N-1), ``user``, ``item``, ``visit``, ``time`` (seconds since the
     epoch), ``position``, ``split`` (train, valid, test: by time, a visit lies in one split), the labels
     ``click``, ``cart``, ``wish``, ``purchase`` (0/1, of this exposure within its visit), and context features.
-    A log that mixes both domains adds ``domain`` (recommendation, search): Sample Calibration then takes carts
-    from recommendation only. Without it, every exposure is a recommendation.
+    A log that mixes both domains adds ``domain`` (recommendation, search), which tells Sample Calibration whose
+    carts they are. Without it, every exposure is a recommendation.
 ``events``
     the whole behaviour log: ``user``, ``item``, ``time``, ``visit``, ``action`` (click, cart, wish, purchase),
-    ``domain`` (recommendation, search); absent where a log has none. A visit has one id in both tables.
-    It may begin before the first exposure: then the first day's histories and carts are there.
+    ``domain`` (recommendation, search); absent where a log has none. A visit has one id in both tables; an event
+    outside of visits has none. It may begin before the first exposure: then the first day's histories are there,
+    and the carts of the first bad-case purchases.
 ``users``, ``items``
     one row each: ``user`` or ``item`` and features; absent where a log has none.
 ``truth``
@@ -20,7 +21,8 @@ A folder of Parquet files ``<table>.parquet``, published by one rename:
     a :class:`Manifest`.
 
 A cart or wish or purchase without a click in its visit does not occur; a purchase without a cart in its visit
-does: that is the bad case.
+does: that is the bad case. Where ``settings`` of the manifest have a ``calibration``, the training rows' ``cart`` is
+not the log's, but what Sample Calibration made of it.
 """
 
 from __future__ import annotations

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from bench.data.simulation.settings import Settings
 from bench.data.source import SourceOptions
 from bench.data.sources.six_cities import SixCities
 from bench.data.tables import TABLES, Manifest, read_manifest, table_path
@@ -44,5 +43,5 @@ def read(folder: Path) -> Tables:
 
 def make(folder: Path, city: str = "6", scale: float = 0.001, seed: int = 0, **knobs: Any) -> Tables:
     folder.mkdir(parents=True)
-    SixCities(SourceOptions(scale=scale, seed=seed), Settings(**knobs)).write(city, folder)
+    SixCities(SourceOptions(scale=scale, seed=seed, knobs=knobs)).write(city, folder)
     return read(folder)

@@ -27,7 +27,7 @@ def test_a_damaged_folder_is_refused(tmp_path: Path, damage: str) -> None:
         EncodedCity.load(city.folder)
 
 
-@pytest.mark.parametrize("text", [None, "", "{}", '{"version": 1}', "[1]"])
+@pytest.mark.parametrize("text", [None, "", "{}", '{"version": 1}', '{"version": 2}', "[1]"])
 def test_a_damaged_meta_is_refused(tmp_path: Path, text: str | None) -> None:
     city = encoded(write_tables(tmp_path / "tables", exposures=rows("user item", (1, 5))))
     path = city.folder / "meta.json"
@@ -53,3 +53,11 @@ def test_the_meta_is_plain_json(tmp_path: Path) -> None:
     meta = json.loads((city.folder / "meta.json").read_text())
     assert meta["dataset"] == "tiny"
     assert set(meta["checksums"]) == {path.name for path in city.folder.glob("*.npy")}
+
+
+def test_an_older_version_is_named(tmp_path: Path) -> None:
+    city = encoded(write_tables(tmp_path / "tables", exposures=rows("user item", (1, 5))))
+    path = city.folder / "meta.json"
+    path.write_text(path.read_text().replace('"version": 2', '"version": 1'))
+    with pytest.raises(UserError, match=r"meta.json has version 1 in place of 2; delete it and run again"):
+        EncodedCity.load(city.folder)

@@ -12,7 +12,7 @@ from six_cities_tables import Tables, make
 from bench.core.errors import UserError
 from bench.core.publish import checksum
 from bench.core.registry import SOURCES
-from bench.data.simulation.settings import PUBLISHED, Settings
+from bench.data.simulation.settings import PUBLISHED
 from bench.data.source import SourceOptions
 from bench.data.sources.six_cities import SixCities
 from bench.data.tables import COLUMNS, LABELS, SPLITS, TABLES, Manifest, read_manifest, table_path
@@ -146,7 +146,7 @@ def test_fingerprints_tell_data_apart() -> None:
         SixCities(SourceOptions()),
         SixCities(SourceOptions(scale=0.01)),
         SixCities(SourceOptions(seed=3)),
-        SixCities(SourceOptions(), Settings(bad_case_share=0.4)),
+        SixCities(SourceOptions(knobs={"bad_case_share": 0.4})),
     ]
     assert [source.label for source in sources] == [
         "six_cities",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bench.core.errors import UserError, unknown
 
 #: Raise it when the same settings give other data than before.
 GENERATOR_VERSION = 2
@@ -136,3 +139,20 @@ class Settings(BaseModel):
     block_users: int = Field(2048, gt=0, description="users simulated, and written as a row group, at once")
     pilot_blocks: int = Field(3, gt=0, description="blocks that the intercepts are solved on")
     pilot_rounds: int = Field(6, gt=0, description="updates of the intercepts")
+
+
+def settings_of(knobs: Mapping[str, Any]) -> Settings:
+    """The settings with these knobs other than the defaults.
+
+    Raises:
+        UserError: a knob is unknown, or refuses its value.
+    """
+    for name in knobs:
+        if name not in Settings.model_fields:
+            raise unknown("knob of the simulation", name, Settings.model_fields)
+    try:
+        return Settings.model_validate(dict(knobs))
+    except ValidationError as error:
+        first = error.errors()[0]
+        name, wanted = str(first["loc"][0]), first["msg"][0].lower() + first["msg"][1:]
+        raise UserError(f"{name} is wrong: {wanted}, but got {first.get('input')!r}; give another value.") from None

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from bench.core.cell import digest
 from bench.core.seeding import derive
 from bench.data.simulation.blocks import Simulation
-from bench.data.simulation.settings import GENERATOR_VERSION, PUBLISHED, Settings, scaled
+from bench.data.simulation.settings import GENERATOR_VERSION, PUBLISHED, Settings, scaled, settings_of
 from bench.data.simulation.solve import solve
 from bench.data.simulation.write import FEATURES, splits, write_tables
 from bench.data.source import Source, SourceOptions
@@ -24,9 +24,11 @@ class SixCities(Source):
     name: ClassVar[str] = "six_cities"
     summary: ClassVar[str] = "ESMC's six cities, simulated at the size and sparsity of its Table III times --scale"
 
-    def __init__(self, options: SourceOptions, settings: Settings | None = None) -> None:
+    simulated: ClassVar[bool] = True
+
+    def __init__(self, options: SourceOptions) -> None:
         super().__init__(options)
-        self.settings = settings or Settings()
+        self.settings = settings_of(options.knobs)
 
     @property
     def label(self) -> str:
