@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from bench.cli._display import RunDisplay
-from bench.core.config import Config
 from bench.core.publish import sweep_staging
 from bench.core.registry import MODELS
 from bench.data.encoded import Meta
-from bench.data.source import Source
 from bench.results.store import Store
 from bench.runner import run as runner
 from bench.runner.layout import Layout
-from bench.runner.plan import plan
+from bench.runner.plan import Request, plan
 from bench.runner.planned import write_planned
 from bench.runner.pool import Pool
 
@@ -26,27 +25,23 @@ FAILED, INTERRUPTED = 1, 130
 
 
 def execute(
-    source: Source,
-    cities: Sequence[str],
-    models: Mapping[str, Any],
+    requests: Sequence[Request],
     *,
     seeds: int,
-    config: Config,
-    use_tuned: bool,
     out: Path,
     jobs: int,
     wandb: Any,
+    wandb_group: str | None,
     dry_run: bool,
     report: str,
 ) -> int:
-    """Run the matrix; returns the exit code. ``report``: the command to name as the next step.
+    """Run what was asked for; returns the exit code. ``report``: the command to name as the next step.
 
     Raises:
         UserError: what the user can mend.
     """
     console, store = Console(soft_wrap=True, highlight=False), Store(out)
-    tuned = _tuned(Layout(out), source, cities, models, config) if use_tuned else None
-    cells, _ = plan(source, cities, models, seeds, config, tuned)
+    cells, _ = plan(requests, seeds)
     todo = runner.unfinished(store, cells)  # refuse wrong input before anything is made
     for name, error in MODELS.broken.items():
         console.print(f"left out: model {name} cannot be imported: {error.strip().splitlines()[-1]}", markup=False)
@@ -56,26 +51,24 @@ def execute(
         console.print(f"{len(cells)} cells, {len(cells) - len(todo)} of them stored")
         return 0
     runner.open_output(out)
-    console.print(
-        f"{source.label}: cities {', '.join(cities)}; models {', '.join(models)}; seeds {seeds}; jobs {jobs}",
-        markup=False,
-    )
+    console.print(f"{_summary(requests)}; seeds {seeds}; jobs {jobs}", markup=False)
     listeners: list[RunDisplay] = []
     pool = Pool(jobs, lambda event: listeners[-1](event) if listeners else None)
     try:
-        folders = _prepare(console, out, source, cities, pool)
-        metas = runner.metas_of(folders)
-        cells, left_out = plan(source, cities, models, seeds, config, tuned, metas)
-        for line in left_out:
+        prepared = _prepare(console, out, requests, pool)
+        metas = runner.metas_of(prepared.folders)
+        ready, missing = _ready(requests, prepared)
+        cells, left_out = plan(ready, seeds, metas)
+        for line in (*missing, *left_out):
             console.print(f"left out: {line}", markup=False)
         write_planned(Layout(out), cells)
         todo = runner.unfinished(store, cells)
         if len(todo) < len(cells):
             console.print(f"{len(cells) - len(todo)} of {len(cells)} cells are stored already")
-        rows = {cell.key: _train_rows(metas[cell.city]) * cell.config.epochs for cell in todo}
+        rows = {cell.key: _train_rows(metas[cell.fingerprint]) * cell.config.epochs for cell in todo}
         with RunDisplay(todo, rows, console) as display:
             listeners.append(display)
-            outcome = runner.run_cells(out, todo, folders, pool, wandb)
+            outcome = runner.run_cells(out, todo, prepared.folders, pool, wandb, wandb_group)
     except KeyboardInterrupt:
         console.print("stopped; finished cells are kept: run the same command again to carry on.")
         return INTERRUPTED
@@ -87,23 +80,44 @@ def execute(
     return FAILED if outcome.failed or MODELS.broken else 0
 
 
-def _prepare(console: Console, out: Path, source: Source, cities: Sequence[str], pool: Pool) -> dict[str, Path]:
-    done: list[str] = []
-    with console.status(f"preparing data: {', '.join(cities)}") as status:
-
-        def finished(city: str) -> None:
-            done.append(city)
-            status.update(f"preparing data: {len(done)} of {len(cities)} cities ready")
-
-        return runner.prepare(out, source, cities, pool, finished)
+def _summary(requests: Sequence[Request]) -> str:
+    """What a run is about, in one line."""
+    worlds = list(dict.fromkeys(request.source.label for request in requests))
+    cities = dict.fromkeys(city for request in requests for city in request.cities)
+    models = dict.fromkeys(name for request in requests for name in request.models)
+    beside = f" and {len(worlds) - 1} worlds beside it" if len(worlds) > 1 else ""
+    return f"{worlds[0]}{beside}: cities {', '.join(cities)}; models {', '.join(models)}"
 
 
-def _tuned(
-    layout: Layout, source: Source, cities: Sequence[str], models: Mapping[str, Any], config: Config
-) -> dict[tuple[str, str], dict[str, Any]]:
-    from sweeps.study import best_values  # Optuna: only where it is used
+def _prepare(console: Console, out: Path, requests: Sequence[Request], pool: Pool) -> runner.Prepared:
+    wanted = [(request.source, city) for request in requests for city in request.cities]
+    total = len({source.fingerprint(city) for source, city in wanted})
+    columns = (SpinnerColumn(), TextColumn("preparing data"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        bar = progress.add_task("", total=total)
+        return runner.prepare(out, wanted, pool, lambda: progress.advance(bar))
 
-    return best_values(layout.studies, source, cities, models, config)
+
+def _ready(requests: Sequence[Request], prepared: runner.Prepared) -> tuple[list[Request], list[str]]:
+    """The requests with the cities that could be prepared, and a line for each of the others.
+
+    Raises:
+        UserError: of the world that was asked for, a city could not be prepared.
+    """
+    ready: list[Request] = []
+    lines: dict[str, None] = {}
+    for request in requests:
+        cities = []
+        for city in request.cities:
+            error = prepared.errors.get(request.source.fingerprint(city))
+            if error is None:
+                cities.append(city)
+            elif request.beside:
+                lines[f"{request.source.label} city {city}: {error}"] = None
+            else:
+                raise error
+        ready.append(request._replace(cities=cities))
+    return ready, list(lines)
 
 
 def _train_rows(meta: Meta) -> int:

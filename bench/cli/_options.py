@@ -20,6 +20,10 @@ Data = Annotated[str, typer.Option("--data", help="Dataset; `bench ls` shows all
 DataDir = Annotated[Path | None, typer.Option(help="Where the raw files of a log lie.")]
 Scale = Annotated[float, typer.Option(help="Share of the published size of the simulated cities.")]
 DataSeed = Annotated[int, typer.Option(help="Seed of the simulation.")]
+World = Annotated[
+    list[str] | None,
+    typer.Option("--world", help="Change a knob of the simulation, e.g. --world bad_case_share=0.4 (repeatable)."),
+]
 Preset = Annotated[str, typer.Option(help="A paper's protocol: esmc or esm2.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Change a knob, e.g. --set dropout=0.5 (repeatable).")]
 Jobs = Annotated[int | None, typer.Option(help="Worker processes; default: one per core, or one with a GPU.")]
@@ -40,8 +44,8 @@ def configuration(name: str, assignments: Sequence[str] | None) -> Config:
     return override(preset(name), assignments or [])
 
 
-def source(name: str, scale: float, seed: int, data_dir: Path | None) -> Source:
-    """The dataset.
+def source(name: str, scale: float, seed: int, data_dir: Path | None, world: Sequence[str] | None = None) -> Source:
+    """The dataset, ``world`` as in ``--world bad_case_share=0.4``.
 
     Raises:
         UserError: it is unknown or cannot be imported, or an option is out of range.
@@ -53,7 +57,13 @@ def source(name: str, scale: float, seed: int, data_dir: Path | None) -> Source:
         raise UserError(f"--scale must be above 0 and at most 1, but got {scale}.")
     if seed < 0:
         raise UserError(f"--data-seed must be 0 or more, but got {seed}.")
-    return open_source(name, SourceOptions(scale=scale, seed=seed, data_dir=data_dir))
+    knobs: dict[str, str | list[str]] = {}
+    for assignment in world or []:
+        knob, found, value = assignment.partition("=")
+        if not found:
+            raise UserError(f"--world needs knob=value, but got {assignment!r}; write for example bad_case_share=0.4.")
+        knobs[knob.strip()] = value.split(",") if "," in value else value.strip()
+    return open_source(name, SourceOptions(scale=scale, seed=seed, knobs=knobs, data_dir=data_dir))
 
 
 def repeated(context: typer.Context, *parameters: str) -> str:

@@ -15,13 +15,21 @@ def run(
     all_cities: Annotated[bool, typer.Option("--all-cities", help="Every city of the dataset.")] = False,
     cities: Annotated[str | None, typer.Option(help="Some cities, e.g. 1,3.")] = None,
     models: Annotated[str | None, typer.Option(help="Some models, e.g. esmc,esmm; default: all.")] = None,
-    seeds: Annotated[int, typer.Option(help="Number of seeds per model.")] = 1,
+    exhibit: Annotated[
+        str | None, typer.Option(help="What an exhibit lacks, e.g. table_v,figure_5, or all-esmc: the whole paper.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="Number of seeds per model.")] = 3,
     data: options.Data = "six_cities",
     data_dir: options.DataDir = None,
     scale: options.Scale = 0.001,
     data_seed: options.DataSeed = 0,
+    world: options.World = None,
     preset: options.Preset = "esmc",
     changes: options.Set = None,
+    axes: Annotated[
+        list[str] | None,
+        typer.Option("--grid", help="Every value of a knob, e.g. --grid constraint_weight=0.01,0.1 (repeatable)."),
+    ] = None,
     tuned: Annotated[bool, typer.Option("--tuned", help="Use the best values that `bench tune` found.")] = False,
     out: options.Out = Path("runs"),
     jobs: options.Jobs = None,
@@ -36,34 +44,60 @@ def run(
 
     - `bench run --cities 1,3 --models esmc,esmm --seeds 3`
 
+    - `bench run --exhibit all-esmc`
+
+    - `bench run --cities 6 --models esmc --grid constraint_weight=0.01,0.1,1 --grid constraint=gaussian,softmax`
+
     - `bench run --all-cities --scale 0.0001 --dry-run`
+
+    - `bench run --cities 6 --world bad_case_share=0.4`
 
     - `bench run --data ga360 --data-dir path/to/export`
 
     - `bench run --cities 1 --preset esm2 --set dropout=0.3`
     """
     from bench.cli._execution import execute
+    from bench.cli._requests import exhibit_names, grid, of_exhibits
     from bench.core.errors import UserError
-    from bench.runner.plan import choose, models_of
+    from bench.runner.layout import Layout
+    from bench.runner.plan import Request, choose, models_of
 
     config = options.configuration(preset, changes)
-    source = options.source(data, scale, data_seed, data_dir)
+    source = options.source(data, scale, data_seed, data_dir, world)
     known = source.cities()
     if all_cities and cities is not None:
         raise UserError(f"take --all-cities or --cities, but got both (--cities {cities}).")
-    if not all_cities and cities is None and len(known) > 1:
-        raise UserError(f"say which cities: --all-cities, or --cities with some of {', '.join(known)}.")
+    if exhibit is not None:
+        chosen = {"--models": models, "--set": changes, "--grid": axes, "--tuned": tuned or None}
+        if given := [option for option, value in chosen.items() if value is not None]:
+            raise UserError(f"--exhibit says which models in which configuration; leave out {', '.join(given)}.")
+        some = None if cities is None else choose("city", options.names(cities), known)
+        requests = of_exhibits(exhibit_names(exhibit), source, some, config)
+    else:
+        if not all_cities and cities is None and len(known) > 1:
+            raise UserError(f"say which cities: --all-cities, or --cities with some of {', '.join(known)}.")
+        requests = [
+            Request(
+                source,
+                choose("city", options.names(cities), known),
+                models_of(options.names(models)),
+                grid(config, axes or []),
+            )
+        ]
+    if tuned:
+        from sweeps.study import best_values  # Optuna: only where it is used
+
+        only = requests[0]
+        values = best_values(Layout(out).studies, source, only.cities, only.models, config)
+        requests = [only._replace(tuned=values)]
     raise typer.Exit(
         execute(
-            source,
-            choose("city", options.names(cities), known),
-            models_of(options.names(models)),
+            requests,
             seeds=seeds,
-            config=config,
-            use_tuned=tuned,
             out=out,
             jobs=options.worker_count(jobs),
             wandb=options.wandb_mode(wandb),
+            wandb_group=f"{source.label} grid {' '.join(axes)}" if axes else None,
             dry_run=dry_run,
             report=f"bench report{options.repeated(context, 'out')}",
         )

@@ -1,4 +1,4 @@
-"""``bench tune``: an Optuna study of a model's coefficient on the validation split."""
+"""``bench tune``: an Optuna study of a model's coefficients on the validation split."""
 
 from __future__ import annotations
 
@@ -9,60 +9,80 @@ import typer
 
 from bench.cli import _options as options
 
+#: Trials after the paper's grid, unless ``--trials`` says otherwise.
+BEYOND_GRID = 15
+
 
 def tune(
     context: typer.Context,
-    model: Annotated[str, typer.Option(help="Model to tune.")] = "esmc",
+    model: Annotated[str, typer.Option(help="Model to tune: esmc, esmc2 or esms2.")] = "esmc",
     city: Annotated[str, typer.Option(help="City to tune on.")] = "1",
-    trials: Annotated[int, typer.Option(help="Finished trials to have in the end.")] = 20,
+    knobs: Annotated[
+        list[str] | None, typer.Option("--knob", help="Search this knob only (repeatable); default: all the model has.")
+    ] = None,
+    trials: Annotated[
+        int | None, typer.Option(help=f"Finished trials to have in the end; default: the grid and {BEYOND_GRID} more.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="Seeds per trial; its value is their mean.")] = 1,
     data: options.Data = "six_cities",
     data_dir: options.DataDir = None,
     scale: options.Scale = 0.001,
     data_seed: options.DataSeed = 0,
+    world: options.World = None,
     preset: options.Preset = "esmc",
     changes: options.Set = None,
     out: options.Out = Path("runs"),
     jobs: options.Jobs = None,
     wandb: options.Wandb = "auto",
 ) -> None:
-    """Search the constraint coefficient by validation CTCVR-AUC; the next call carries on with the same study.
+    """Search coefficients by validation CTCVR-AUC; the next call carries on with the same study.
 
-    The paper's grid {0.01, 0.05, 0.1, 0.5, 1} is tried first. `bench run --tuned` uses the best value.
+    The ESMC paper's grids are tried first: constraint_weight {0.01, 0.05, 0.1, 0.5, 1}, weight_global
+    {0.1, 0.3, 0.5, 0.7, 1}; for two knobs every combination. `bench run --tuned` uses the best values.
 
     Examples:
 
     - `bench tune --model esmc --city 1 --trials 20`
 
+    - `bench tune --model esmc --city 1 --seeds 3`
+
+    - `bench tune --model esmc2 --city 1 --knob weight_global --set constraint_weight=0.1`
+
     - `bench run --models esmc --cities 1 --tuned`
     """
-    from optuna.trial import TrialState
     from rich.console import Console
-    from rich.table import Table
 
-    from bench.cli._tuning import search
+    from bench.cli._tuning import plot, search, table
     from bench.core.errors import UserError
     from bench.core.registry import MODELS
-    from sweeps.space import space_of
+    from sweeps.space import grid, space_of
     from sweeps.study import OBJECTIVE, subject
 
-    if trials < 1:
-        raise UserError(f"--trials must be at least 1, but got {trials}.")
+    for option, number in (("--trials", trials), ("--seeds", seeds)):
+        if number is not None and number < 1:
+            raise UserError(f"{option} must be at least 1, but got {number}.")
     model_class = MODELS.get(model)
-    knob = space_of(model)
-    source = options.source(data, scale, data_seed, data_dir)
+    searched = space_of(model, knobs or [])
     config = options.configuration(preset, changes)
-    what = subject(source, source.require(city), model, model_class.knobs, config)
-    study = search(source, what, trials, out, options.worker_count(jobs), options.wandb_mode(wandb))
+    for knob in searched:
+        if any(change.partition("=")[0].strip() == knob.name for change in changes or []):
+            raise UserError(
+                f"--set must not fix a knob that is searched, but fixes {knob.name}; leave it out, "
+                "or name the knobs to search with --knob."
+            )
+    source = options.source(data, scale, data_seed, data_dir, world)
+    what = subject(source, source.require(city), model, model_class.knobs, config, searched, seeds)
+    wanted = len(grid(searched)) + BEYOND_GRID if trials is None else trials
+    study = search(source, what, wanted, out, options.worker_count(jobs), options.wandb_mode(wandb))
 
-    table = Table("trial", knob.name, f"valid {OBJECTIVE}", "state", title=study.study_name)
-    for trial in study.get_trials(states=(TrialState.COMPLETE, TrialState.FAIL)):
-        value = "-" if trial.value is None else f"{trial.value:.5f}"
-        table.add_row(str(trial.number), f"{trial.params.get(knob.name, float('nan')):.4g}", value, trial.state.name)
-    same = options.repeated(context, "data", "data_dir", "scale", "data_seed", "preset", "changes", "out")
+    same = options.repeated(context, "data", "data_dir", "scale", "data_seed", "world", "preset", "changes", "out")
+    best = ", ".join(f"{name} = {value:.4g}" for name, value in study.best_params.items())
     console = Console()
-    console.print(table)
+    console.print(table(study, what))
+    console.print(f"plot: {plot(study, what, out)}", soft_wrap=True, markup=False, highlight=False)
     console.print(
-        f"best {knob.name} = {study.best_params[knob.name]:.4g} (valid {OBJECTIVE} {study.best_value:.5f}); "
+        f"best {best} (valid {OBJECTIVE} {study.best_value:.5f}); "
         f"use it: bench run --models {model} --cities {city} --tuned{same}",
         soft_wrap=True,
+        markup=False,
     )

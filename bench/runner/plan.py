@@ -13,6 +13,22 @@ from bench.data.encoded import Meta
 from bench.data.source import Source
 
 
+class Request(NamedTuple):
+    """Cells that are wanted: every model in every configuration on every city.
+
+    ``models``: classes by name; knobs that a model does not use are reset. ``tuned``: changes of the configuration
+    by (city, model), from a study. ``beside`` marks a world made to stand beside the one that was asked for: where
+    it cannot be prepared, it is left out.
+    """
+
+    source: Source
+    cities: Sequence[str]
+    models: Mapping[str, Any]
+    configs: Sequence[Config]
+    tuned: Mapping[tuple[str, str], Mapping[str, Any]] = {}
+    beside: bool = False
+
+
 class Plan(NamedTuple):
     """Cells in the order in which they are run, and one line per combination that is left out."""
 
@@ -47,25 +63,13 @@ def models_of(wanted: Sequence[str] | None) -> dict[str, Any]:
     return {name: MODELS.get(name) for name in choose("model", wanted, MODELS.names())}
 
 
-def plan(
-    source: Source,
-    cities: Sequence[str],
-    models: Mapping[str, Any],
-    seeds: int,
-    config: Config,
-    tuned: Mapping[tuple[str, str], Mapping[str, Any]] | None = None,
-    metas: Mapping[str, Meta] | None = None,
-) -> Plan:
-    """Cells of every city × model × seed, larger cities first.
+def plan(requests: Sequence[Request], seeds: int, metas: Mapping[str, Meta] | None = None) -> Plan:
+    """The cells of all requests for seeds 0 … ``seeds`` - 1, each once, larger cities first.
 
     Args:
-        source: the dataset.
-        cities: its cities to run.
-        models: model classes by name.
-        seeds: seeds 0 … seeds - 1.
-        config: configuration; knobs that a model does not use are reset.
-        tuned: changes of the configuration by (city, model), from a study.
-        metas: what is known of encoded cities; without it nothing is left out.
+        requests: what is wanted.
+        seeds: their number.
+        metas: what is known of encoded cities, by fingerprint; without it nothing is left out.
 
     Raises:
         UserError: ``seeds`` is not positive.
@@ -73,28 +77,30 @@ def plan(
     if seeds < 1:
         raise UserError(f"--seeds must be at least 1, but got {seeds}.")
     metas = metas or {}
-    cells: list[Cell] = []
+    cells: dict[str, Cell] = {}
     left_out: list[str] = []
-    for city in sorted(cities, key=lambda name: -_rows(metas.get(name))):
-        fingerprint = source.fingerprint(city)
-        for name, model in models.items():
-            missing = _missing(model.needs, metas.get(city))
-            if missing:
-                left_out.append(f"{name} on city {city}: it needs {missing} labels, and the log has none")
-                continue
-            changed = config.model_copy(update=dict((tuned or {}).get((city, name), {}))).used_by(model.knobs)
-            cells += [
-                Cell(
-                    dataset=source.label,
-                    fingerprint=fingerprint,
-                    city=city,
-                    model=name,
-                    config=changed,
-                    seed=seed,
-                )
-                for seed in range(seeds)
-            ]
-    return Plan(cells, left_out)
+    for request in requests:
+        for city in request.cities:
+            fingerprint = request.source.fingerprint(city)
+            for name, model in request.models.items():
+                missing = _missing(model.needs, metas.get(fingerprint))
+                if missing:
+                    left_out.append(f"{name} on city {city}: it needs {missing} labels, and the log has none")
+                    continue
+                changes = dict(request.tuned.get((city, name), {}))
+                for config in request.configs:
+                    for seed in range(seeds):
+                        cell = Cell(
+                            dataset=request.source.label,
+                            fingerprint=fingerprint,
+                            city=city,
+                            model=name,
+                            config=config.model_copy(update=changes).used_by(model.knobs),
+                            seed=seed,
+                        )
+                        cells[cell.key] = cell
+    ordered = sorted(cells.values(), key=lambda cell: -_rows(metas.get(cell.fingerprint)))
+    return Plan(ordered, list(dict.fromkeys(left_out)))
 
 
 def _rows(meta: Meta | None) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from bench.core.cell import Cell
 from bench.core.errors import UserError
@@ -40,33 +41,55 @@ def open_output(out: Path) -> None:
     sweep_staging(out)
 
 
+class Prepared(NamedTuple):
+    """Folders of encoded arrays, and the errors of cities that could not be prepared, both by fingerprint."""
+
+    folders: dict[str, Path]
+    errors: dict[str, UserError]
+
+
 def prepare(
-    out: Path, source: Source, cities: Sequence[str], pool: Pool, finished: Callable[[str], None]
-) -> dict[str, Path]:
-    """Encoded arrays of all cities, by city, made in parallel where they are missing.
+    out: Path, wanted: Sequence[tuple[Source, str]], pool: Pool, finished: Callable[[], None] = lambda: None
+) -> Prepared:
+    """Encoded arrays of (dataset, city) pairs, made in parallel where they are missing.
+
+    Args:
+        finished: called after each city that had to be made.
 
     Raises:
-        UserError: a city cannot be prepared; the first error is raised after the others have finished.
+        Exception: whatever a worker raised that is not the user's to mend.
     """
-    layout, errors = Layout(out), list[BaseException]()
-    missing = [city for city in cities if not is_prepared(layout, source, city)]
-    for city, _, error, killed in pool.run(
-        worker.prepare_city, missing, lambda name: (out, source.name, source.options, name)
-    ):
+    layout, found = Layout(out), Prepared({}, {})
+    cities = {source.fingerprint(city): (source, city) for source, city in wanted}
+    missing = [key for key, (source, city) in cities.items() if not is_prepared(layout, source, city)]
+
+    def task(key: str) -> tuple[Any, ...]:
+        source, city = cities[key]
+        return out, source.name, source.options, city
+
+    for key, _, error, killed in pool.run(worker.prepare_city, missing, task):
         if killed:
-            error = UserError(f"the process that prepared city {city} was killed; is there enough memory?")
+            source, city = cities[key]
+            what = f"{source.label} city {city}"
+            error = UserError(f"the process that prepared {what} was killed; is there enough memory?")
         if error is None:
-            finished(city)
+            finished()
+        elif isinstance(error, UserError):
+            found.errors[key] = error
         else:
-            errors.append(error)
-    if errors:
-        raise errors[0]
-    return {city: encoded_folder(layout, source, city) for city in cities}
+            raise error
+    for key, (source, city) in cities.items():
+        if key not in found.errors:
+            try:
+                found.folders[key] = encoded_folder(layout, source, city)
+            except UserError as error:
+                found.errors[key] = error
+    return found
 
 
 def metas_of(folders: Mapping[str, Path]) -> dict[str, Meta]:
-    """What is known of each encoded city."""
-    return {city: EncodedCity.load(folder).meta for city, folder in folders.items()}
+    """What is known of each encoded city, by fingerprint."""
+    return {fingerprint: EncodedCity.load(folder).meta for fingerprint, folder in folders.items()}
 
 
 def unfinished(store: Store, cells: Sequence[Cell]) -> list[Cell]:
@@ -89,10 +112,15 @@ def run_cells(
     wandb_mode: Mode = "auto",
     wandb_group: str | None = None,
 ) -> Outcome:
-    """Train cells, of which none is stored. A cell that fails does not stop the others."""
+    """Train cells, of which none is stored. A cell that fails does not stop the others.
+
+    Args:
+        folders: encoded arrays by fingerprint.
+        wandb_group: W&B group of all cells; by default each has that of its city.
+    """
     outcome = Outcome()
     for cell, reason, error, killed in pool.run(
-        worker.run_cell, cells, lambda cell: (out, cell, folders[cell.city], wandb_mode, wandb_group)
+        worker.run_cell, cells, lambda cell: (out, cell, folders[cell.fingerprint], wandb_mode, wandb_group)
     ):
         if killed or error is not None:
             reason = "its worker process was killed (out of memory?)" if killed else repr(error)

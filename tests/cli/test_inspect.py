@@ -102,9 +102,10 @@ def test_a_report_half_way_tells_what_is_missing(bench: Bench, out: Path) -> Non
 def test_help_of_every_command_has_examples(bench: Bench) -> None:
     said = bench("--help")
     commands = re.findall(r"^│ (\w+)  ", said.out, re.MULTILINE)
-    assert commands == ["check", "ls", "report", "run", "status", "tune"]
-    for name in commands:
-        said = bench(name, "--help")
+    assert commands == ["check", "ls", "report", "run", "status", "tune", "data"]
+    assert re.findall(r"^│ (\w+)  ", bench("data", "--help").out, re.MULTILINE) == ["calibrate"]
+    for name in (*commands[:-1], "data calibrate"):
+        said = bench(*name.split(), "--help")
         assert said.code == 0
         assert "Example" in said.out
         assert f"bench {name}" in said.out

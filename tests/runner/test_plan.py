@@ -12,7 +12,7 @@ from bench.core.config import Config, override
 from bench.core.errors import UserError
 from bench.core.registry import MODELS
 from bench.data.source import Source, SourceOptions
-from bench.runner.plan import choose, models_of, plan
+from bench.runner.plan import Plan, Request, choose, models_of, plan
 
 
 class Towns(Source):
@@ -38,12 +38,17 @@ def meta(rows: int, **counts: int) -> Any:
     return SimpleNamespace(splits={"train": (0, rows - 1), "test": (rows - 1, rows)}, counts={"train": counts})
 
 
+def planned(source: Source, cities: str, seeds: int = 1, config: Config | None = None, **more: Any) -> Plan:
+    metas = more.pop("metas", None)
+    return plan([Request(source, list(cities), MODEL, [config or Config()], **more)], seeds, metas)
+
+
 MODEL = {"plain": model("click"), "carts": model("click", "cart", knobs=("constraint_weight", "calibration"))}
 
 
 def test_every_city_model_and_seed_is_a_cell() -> None:
     source = Towns(SourceOptions())
-    cells, left_out = plan(source, ["a", "b"], MODEL, 2, Config())
+    cells, left_out = planned(source, "ab", seeds=2)
     assert [(cell.city, cell.model, cell.seed) for cell in cells] == [
         (city, name, seed) for city in "ab" for name in ("plain", "carts") for seed in (0, 1)
     ]
@@ -57,22 +62,22 @@ def test_every_city_model_and_seed_is_a_cell() -> None:
 
 
 def test_large_cities_come_first() -> None:
-    metas = {"a": meta(10, click=1, cart=1), "b": meta(20, click=1, cart=1)}
-    cells, _ = plan(Towns(SourceOptions()), ["a", "b"], MODEL, 1, Config(), metas=metas)
+    metas = {"print of a": meta(10, click=1, cart=1), "print of b": meta(20, click=1, cart=1)}
+    cells, _ = planned(Towns(SourceOptions()), "ab", metas=metas)
     assert [cell.city for cell in cells] == ["b", "b", "a", "a"]
 
 
 def test_a_model_whose_labels_a_city_lacks_is_left_out_with_the_reason() -> None:
-    metas = {"a": meta(10, click=1, cart=0), "b": meta(5, click=1, cart=1)}
-    cells, left_out = plan(Towns(SourceOptions()), ["a", "b"], MODEL, 1, Config(), metas=metas)
+    metas = {"print of a": meta(10, click=1, cart=0), "print of b": meta(5, click=1, cart=1)}
+    cells, left_out = planned(Towns(SourceOptions()), "ab", metas=metas)
     assert [(cell.city, cell.model) for cell in cells] == [("a", "plain"), ("b", "plain"), ("b", "carts")]
     assert left_out == ["carts on city a: it needs cart labels, and the log has none"]
 
 
 def test_a_knob_changes_only_the_cells_of_models_that_have_it() -> None:
     source = Towns(SourceOptions())
-    before, _ = plan(source, ["a"], MODEL, 1, Config())
-    after, _ = plan(source, ["a"], MODEL, 1, override(Config(), ["constraint_weight=0.7"]))
+    before, _ = planned(source, "a")
+    after, _ = planned(source, "a", config=override(Config(), ["constraint_weight=0.7"]))
     assert before[0].key == after[0].key
     assert before[1].key != after[1].key
     assert after[1].config.constraint_weight == 0.7
@@ -80,13 +85,27 @@ def test_a_knob_changes_only_the_cells_of_models_that_have_it() -> None:
 
 def test_tuned_values_are_used_where_there_are_any() -> None:
     tuned = {("b", "carts"): {"constraint_weight": 0.3}}
-    cells, _ = plan(Towns(SourceOptions()), ["a", "b"], MODEL, 1, Config(), tuned)
+    cells, _ = planned(Towns(SourceOptions()), "ab", tuned=tuned)
     assert [cell.config.constraint_weight for cell in cells] == [0.05, 0.05, 0.05, 0.3]
+
+
+def test_cells_that_two_requests_share_are_planned_once() -> None:
+    """Configurations that differ in a knob that a model does not use are one for it."""
+    source = Towns(SourceOptions())
+    configs = [Config(constraint_weight=weight) for weight in (0.05, 0.1, 0.5)]
+    sweep = Request(source, ["a"], MODEL, configs)
+    alone, _ = plan([sweep], 2)
+    assert [(cell.model, cell.config.constraint_weight) for cell in alone if cell.seed == 0] == [
+        ("plain", 0.05), ("carts", 0.05), ("carts", 0.1), ("carts", 0.5)
+    ]  # fmt: skip
+    both, _ = plan([Request(source, ["a", "b"], MODEL, [Config()]), sweep], 2)
+    assert len(both) == len({cell.key for cell in both}) == 8 + 4
+    assert {cell.key for cell in alone} <= {cell.key for cell in both}
 
 
 def test_a_run_has_a_seed() -> None:
     with pytest.raises(UserError, match="--seeds must be at least 1, but got 0"):
-        plan(Towns(SourceOptions()), ["a"], MODEL, 0, Config())
+        planned(Towns(SourceOptions()), "a", seeds=0)
 
 
 def test_names_are_chosen_in_order_and_once() -> None:

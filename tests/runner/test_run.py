@@ -73,7 +73,7 @@ def _no_training(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def train(out: Path, pool: InlinePool) -> run.Outcome:
-    return run.run_cells(out, CELLS, {"1": out}, pool)  # type: ignore[arg-type]
+    return run.run_cells(out, CELLS, {"f": out}, pool)  # type: ignore[arg-type]
 
 
 def test_a_failing_cell_keeps_its_traceback_and_does_not_stop_the_others(tmp_path: Path) -> None:

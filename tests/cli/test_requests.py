@@ -1,0 +1,145 @@
+"""What ``bench run`` is asked for: grids, worlds and the cells of exhibits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from cli_world import WORLD, Bench
+
+from bench.cli._requests import exhibit_names, grid, of_exhibits
+from bench.core.config import Config
+from bench.core.errors import UserError
+from bench.core.registry import EXHIBITS
+from bench.data.source import Source, SourceOptions
+from bench.results.store import Store
+from bench.runner.plan import plan
+from bench.runner.prepare import open_source
+from reports.exhibit import HERE, Demand, World
+
+
+@pytest.fixture
+def _three_exhibits(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    weights = tuple({"constraint_weight": weight} for weight in (0.05, 0.5))
+    kinds: dict[str, Any] = {
+        "sweep": SimpleNamespace(paper="esmc", demands=(Demand(("esmc",), weights, ("6",)),)),
+        "worlds": SimpleNamespace(
+            paper="esmc",
+            demands=(Demand(("esmm", "esmc"), cities=("5", "6"), worlds=(HERE, World({"bad_case_share": 0.4}, 0.5))),),
+        ),
+        "idle": SimpleNamespace(paper="esmc", demands=()),
+    }
+    monkeypatch.setattr(EXHIBITS, "all", lambda: kinds)
+    monkeypatch.setattr(EXHIBITS, "names", lambda: sorted(kinds))
+    monkeypatch.setattr(EXHIBITS, "get", kinds.__getitem__)
+    yield
+
+
+@pytest.fixture
+def source() -> Source:
+    return open_source("six_cities", SourceOptions(scale=0.0001))
+
+
+def test_a_grid_is_the_product_of_its_axes() -> None:
+    configs = grid(Config(dropout=0.1), ["constraint_weight=0, 0.5", "constraint=gaussian,softmax"])
+    assert [(c.constraint_weight, c.constraint, c.dropout) for c in configs] == [
+        (0.0, "gaussian", 0.1), (0.0, "softmax", 0.1), (0.5, "gaussian", 0.1), (0.5, "softmax", 0.1)
+    ]  # fmt: skip
+    assert grid(Config(), []) == [Config()]
+
+
+@pytest.mark.parametrize(
+    ("axes", "said"),
+    [
+        (["dropout"], "--grid needs knob=value,value, but got 'dropout'"),
+        (["dropout="], "--grid needs knob=value,value"),
+        (["drop=1"], "unknown configuration key 'drop'. Did you mean 'dropout'"),
+        (["dropout=0.1,2"], "dropout is wrong: input should be less than 1, but got '2'"),
+        (["hidden=16,8"], "--grid takes knobs with single values, but hidden is a list"),
+        (["dropout=0", "dropout=0.1"], "--grid must name a knob once, but 'dropout' is there twice"),
+    ],
+)
+def test_a_wrong_grid_is_refused(axes: list[str], said: str) -> None:
+    with pytest.raises(UserError) as error:
+        grid(Config(), axes)
+    assert str(error.value).startswith(said)
+
+
+@pytest.mark.usefixtures("_three_exhibits")
+def test_names_of_exhibits() -> None:
+    assert exhibit_names("worlds, sweep,worlds") == ["worlds", "sweep"]
+    assert exhibit_names("all-esmc") == ["sweep", "worlds", "idle"]
+    for text, said in (
+        ("swep", "unknown exhibit 'swep'. Did you mean 'sweep'"),
+        ("sweep,idle", "--exhibit needs exhibits that train cells, but idle shows what is stored"),
+        (" , ", "--exhibit needs a name, but got none"),
+    ):
+        with pytest.raises(UserError) as error:
+            exhibit_names(text)
+        assert str(error.value).startswith(said)
+
+
+@pytest.mark.usefixtures("_three_exhibits")
+def test_exhibits_share_their_cells(source: Source) -> None:
+    requests = of_exhibits(["sweep", "worlds"], source, None, Config())
+    cells, _ = plan(requests, 1)
+    found = sorted((c.dataset, c.city, c.model, c.config.constraint_weight) for c in cells)
+    world = "six_cities-x5e-05-bad_case_share0.4"
+    assert found == sorted(
+        [
+            ("six_cities-x0.0001", "5", "esmc", 0.05),
+            ("six_cities-x0.0001", "5", "esmm", 0.05),
+            ("six_cities-x0.0001", "6", "esmc", 0.05),  # for both exhibits
+            ("six_cities-x0.0001", "6", "esmc", 0.5),
+            ("six_cities-x0.0001", "6", "esmm", 0.05),
+            *((world, city, model, 0.05) for city in "56" for model in ("esmc", "esmm")),
+        ]
+    )
+    assert len({c.fingerprint for c in cells}) == 4
+    assert [request.beside for request in requests] == [False, False, True]
+
+
+@pytest.mark.usefixtures("_three_exhibits")
+def test_cities_leave_out_others(source: Source) -> None:
+    cells, _ = plan(of_exhibits(["sweep", "worlds"], source, ["5"], Config()), 1)
+    assert {cell.city for cell in cells} == {"5"}
+    with pytest.raises(UserError, match="the exhibits must have cells on the chosen cities, but sweep have none"):
+        of_exhibits(["sweep"], source, ["1"], Config())
+
+
+@pytest.mark.usefixtures("_three_exhibits")
+def test_a_run_of_exhibits(bench: Bench) -> None:
+    """The worlds are prepared, cells trained once, a second run skips all; worlds too small are left out."""
+    run = ("run", "--exhibit", "all-esmc", "--cities", "6", "--seeds", "1", *WORLD)
+    said = bench(*run)
+    assert (said.code, said.err) == (0, ""), said
+    assert "six_cities-x0.0001 and 1 worlds beside it: cities 6; models esmc, esmm; seeds 1" in said.out
+    assert "5 cells trained; next: bench report" in said.out
+    assert len(Store(Path("runs")).records()) == 5
+    assert "5 of 5 cells are stored already" in bench(*run).out
+
+
+@pytest.mark.usefixtures("_three_exhibits")
+def test_what_an_exhibit_decides_cannot_be_said(bench: Bench) -> None:
+    said = bench("run", "--exhibit", "sweep", "--models", "esmm", "--set", "dropout=0.1", *WORLD)
+    assert said.code == 2
+    assert said.err.startswith("error: --exhibit says which models in which configuration; leave out --models, --set.")
+
+
+def test_worlds(bench: Bench, tmp_path: Path) -> None:
+    said = bench("run", "--cities", "6", "--models", "esmm", "--world", "bad_case_share=0.4", *WORLD, "--dry-run")
+    assert "six_cities-x0.0001-bad_case_share0.4/6 esmm seed 0" in said.out
+    for value, wrong in (
+        ("bad_case=1", "unknown knob of the simulation 'bad_case'. Did you mean 'bad_case_share'"),
+        ("bad_case_share", "--world needs knob=value"),
+        ("bad_case_share=2", "bad_case_share is wrong: input should be less than or equal to 0.6, but got '2'"),
+    ):
+        said = bench("run", "--cities", "6", "--world", value, *WORLD)
+        assert said.code == 2
+        assert said.err.startswith(f"error: {wrong}")
+    said = bench("run", "--data", "ga360", "--data-dir", tmp_path, "--world", "bad_case_share=0.4", *WORLD)
+    assert said.code == 2
+    assert "only a simulated dataset has knobs, but ga360 is a log" in said.err
