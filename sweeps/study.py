@@ -1,65 +1,97 @@
 """One Optuna study per (dataset, city, model, configuration): trials are cells that never open the test split.
 
-The study lies in SQLite and is resumed by name. A trial's cell is stored like any other, so a value that was
+The study lies in SQLite and is resumed by name. A trial's cells (one per seed) are stored like any other, so what was
 tried before is not trained again; trials that a kill left running are put back into the queue.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
+from statistics import fmean
 from typing import Any, NamedTuple
 
 import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState
 
-from bench.core.cell import Cell, digest
+from bench.core.cell import SCHEMA_VERSION, Cell, digest
 from bench.core.config import Config, validated
 from bench.core.errors import UserError
 from bench.core.seeding import derive
 from bench.data.source import Source
 from bench.results.store import Store
-from sweeps.space import SPACES, Knob
+from sweeps.space import SPACES, Knob, grid
 
 #: What a study maximises, on the validation split: the AUC of the task that all losses of ESMC serve.
 OBJECTIVE = "auc/ctcvr/exposed"
+
+#: User attributes of a trial: the keys of its cells, and their values, one per seed.
+CELLS, VALUES = "cells", "values"
+
+#: User attribute of a study: when it was last worked on.
+OPENED = "opened"
+
+#: A study stops when so many trials of a call failed one after the other.
+PATIENCE = 3
 
 #: Trains cells and gives back the titles and reasons of those that failed.
 Train = Callable[[list[Cell]], Mapping[str, str]]
 
 
 class Subject(NamedTuple):
-    """What is tuned: a cell with its knob left open."""
+    """What is tuned: a cell with its knobs left open, measured with seeds 0 … ``seeds`` - 1."""
 
     cell: Cell
-    knob: Knob
+    knobs: tuple[Knob, ...]
+    seeds: int = 1
 
     @property
     def study_name(self) -> str:
-        """Name in the SQLite file; the configuration without the knob is part of it."""
-        fixed = self.cell.config.model_dump(mode="json", exclude={self.knob.name})
-        identity = digest({"config": fixed, "fingerprint": self.cell.fingerprint, "seed": self.cell.seed})
-        return f"{self.cell.dataset}/{self.cell.city}/{self.cell.model}/{identity[:8]}"
+        """Name in the SQLite file; the configuration without the knobs is part of it, the seeds where several."""
+        searched = [knob.name for knob in self.knobs]
+        fixed = self.cell.config.model_dump(mode="json", exclude=set(searched))
+        identity = digest({"schema": SCHEMA_VERSION, "config": fixed, "fingerprint": self.cell.fingerprint})
+        name = f"{self.cell.dataset}/{self.cell.city}/{self.cell.model}/{'+'.join(searched)}/{identity[:8]}"
+        return f"{name}/{self.seeds}-seeds" if self.seeds > 1 else name
 
-    def trial_cell(self, value: float) -> Cell:
-        """The cell of one trial; it is measured on the validation split only."""
-        config = validated(self.cell.config.model_dump() | {self.knob.name: value})
-        return self.cell.model_copy(update={"config": config, "test": False})
+    @property
+    def distributions(self) -> dict[str, BaseDistribution]:
+        return {knob.name: FloatDistribution(knob.low, knob.high, log=True) for knob in self.knobs}
+
+    def trial_cells(self, values: Mapping[str, float]) -> list[Cell]:
+        """The cells of one trial, one per seed; they are measured on the validation split only."""
+        config = validated(self.cell.config.model_dump() | dict(values))
+        return [self.cell.model_copy(update={"config": config, "seed": seed}) for seed in range(self.seeds)]
 
 
-def subject(source: Source, city: str, model: str, knobs: Iterable[str], config: Config, seed: int = 0) -> Subject:
-    """The subject of a study; see :class:`Subject`."""
+def subject(
+    source: Source,
+    city: str,
+    model: str,
+    used: Iterable[str],
+    config: Config,
+    searched: Sequence[Knob] | None = None,
+    seeds: int = 1,
+) -> Subject:
+    """The subject of a study; see :class:`Subject`.
+
+    Args:
+        used: the model knobs that the model has.
+        searched: the knobs to tune; by default all that can be.
+    """
     cell = Cell(
         dataset=source.label,
         fingerprint=source.fingerprint(city),
         city=city,
         model=model,
-        config=config.used_by(knobs),
-        seed=seed,
+        config=config.used_by(used),
+        seed=0,
         test=False,
     )
-    return Subject(cell, SPACES[model])
+    return Subject(cell, SPACES[model] if searched is None else tuple(searched), seeds)
 
 
 def open_study(path: Path, subject: Subject) -> optuna.Study:
@@ -71,8 +103,9 @@ def open_study(path: Path, subject: Subject) -> optuna.Study:
     storage = _storage(path)
     name = subject.study_name
     study = optuna.create_study(storage=storage, study_name=name, direction="maximize", load_if_exists=True)
-    for value in subject.knob.grid:
-        study.enqueue_trial({subject.knob.name: value}, skip_if_exists=True)
+    study.set_user_attr(OPENED, datetime.now(UTC).isoformat())
+    for values in grid(subject.knobs):
+        study.enqueue_trial(values, skip_if_exists=True)
     study_id = storage.get_study_id_from_name(name)
     for trial in study.get_trials(states=(TrialState.RUNNING,)):
         trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, trial.number)
@@ -110,32 +143,53 @@ def optimise(
         told: called with every finished trial.
 
     Raises:
-        UserError: no trial of a round gave a value.
+        UserError: trial after trial gave no value.
     """
-    distributions: dict[str, BaseDistribution] = {
-        subject.knob.name: FloatDistribution(subject.knob.low, subject.knob.high, log=True)
-    }
-    while (left := trials - len(study.get_trials(states=(TrialState.COMPLETE,)))) > 0:
-        asked = []
-        for _ in range(min(jobs, left)):
-            # The values of a trial depend on the trials before it only, not on when the study was carried on.
-            seed = derive(subject.cell.seed, "trial", sum(trial.state != TrialState.WAITING for trial in study.trials))
-            study.sampler = optuna.samplers.TPESampler(seed=seed % 2**32)
-            asked.append(study.ask(distributions))
-        cells = [subject.trial_cell(trial.params[subject.knob.name]) for trial in asked]
-        unique = list({cell.key: cell for cell in cells if not store.has(cell.key)}.values())
-        failed = train(unique) if unique else {}
-        for trial, cell in zip(asked, cells, strict=True):
-            trial.set_user_attr("cell", cell.key)
-            value = objective(store, cell)
-            if value is None:
-                study.tell(trial, state=TrialState.FAIL)
-            else:
-                study.tell(trial, value)
+    failed_in_a_row = 0
+    while (left := trials - len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))) > 0:
+        begun = sum(trial.state != TrialState.WAITING for trial in study.get_trials(deepcopy=False))
+        asked = [_ask(study, subject, jobs) for _ in range(min(jobs - begun % jobs, left))]
+        cells = [subject.trial_cells(trial.params) for trial in asked]
+        missing = {cell.key: cell for cell in itertools.chain(*cells) if not store.has(cell.key)}
+        failed = train(list(missing.values())) if missing else {}
+        for trial, seeds in zip(asked, cells, strict=True):
+            value = _tell(study, trial, seeds, store)
+            failed_in_a_row = failed_in_a_row + 1 if value is None else 0
             told(study.trials[trial.number])
-        if all(objective(store, cell) is None for cell in cells):
+        if failed_in_a_row >= PATIENCE:
             reason = next(iter(failed.values()), "the validation rows have one class only")
-            raise UserError(f"trials must give a valid {OBJECTIVE}, but none of this round did: {reason}.")
+            raise UserError(f"trials must give a valid {OBJECTIVE}, but the last {failed_in_a_row} did not: {reason}.")
+
+
+def _ask(study: optuna.Study, subject: Subject, jobs: int) -> Trial:
+    """The next trial: the first that waits, or else a new one.
+
+    Trials come in rounds of ``jobs``. What a new one tries depends on the rounds before its own only, so that it does
+    not matter where a study was interrupted.
+    """
+    trials = study.get_trials(deepcopy=False)
+    if all(trial.state != TrialState.WAITING for trial in trials):
+        number = len(trials)
+        known = optuna.create_study(
+            direction="maximize", sampler=optuna.samplers.TPESampler(seed=derive(0, "trial", number) % 2**32)
+        )
+        first = number - number % jobs
+        known.add_trials([trial for trial in trials[:first] if trial.state == TrialState.COMPLETE])
+        study.enqueue_trial(known.ask(subject.distributions).params)
+    return study.ask(subject.distributions)
+
+
+def _tell(study: optuna.Study, trial: Trial, cells: Sequence[Cell], store: Store) -> float | None:
+    """Finish a trial with the mean over its seeds; without one of them it has failed and has no value."""
+    values = [objective(store, cell) for cell in cells]
+    valid = [value for value in values if value is not None]
+    trial.set_user_attr(CELLS, [cell.key for cell in cells])
+    trial.set_user_attr(VALUES, values)
+    if len(valid) < len(values):
+        study.tell(trial, state=TrialState.FAIL)
+        return None
+    study.tell(trial, fmean(valid))
+    return fmean(valid)
 
 
 def objective(store: Store, cell: Cell) -> float | None:
@@ -151,6 +205,8 @@ def best_values(
 ) -> dict[tuple[str, str], dict[str, Any]]:
     """Best values by (city, model), for ``bench run --tuned``.
 
+    Studies of all or some of a model's knobs, with any number of seeds, fit; the one last worked on is taken.
+
     Raises:
         UserError: a model that can be tuned has no finished study for a city, or none of the models can be tuned.
     """
@@ -159,16 +215,24 @@ def best_values(
         raise UserError(f"--tuned needs a model with a coefficient ({', '.join(SPACES)}), but got {', '.join(models)}.")
     if not path.exists():
         raise UserError(f"--tuned needs studies in {path}, but there are none; run `bench tune` first.")
-    storage = _storage(path)
-    names = {study.study_name for study in optuna.get_all_study_summaries(storage) if study.best_trial is not None}
+    studies = [study for study in optuna.get_all_study_summaries(_storage(path)) if study.best_trial is not None]
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for model in tunable:
         for city in cities:
-            name = subject(source, city, model, models[model].knobs, config).study_name
-            if name not in names:
+            names = [
+                subject(source, city, model, models[model].knobs, config, knobs).study_name
+                for count in range(1, len(SPACES[model]) + 1)
+                for knobs in itertools.combinations(SPACES[model], count)
+            ]
+            fitting = [
+                study for study in studies if any(f"{study.study_name}/".startswith(f"{name}/") for name in names)
+            ]
+            if not fitting:
                 raise UserError(
                     f"--tuned needs a study of {model} on city {city} with these options, but there is none; "
                     f"run `bench tune --model {model} --city {city}` with them first."
                 )
-            found[city, model] = dict(optuna.load_study(study_name=name, storage=storage).best_params)
+            latest = max(fitting, key=lambda study: study.user_attrs.get(OPENED, ""))
+            assert latest.best_trial is not None
+            found[city, model] = dict(latest.best_trial.params)
     return found

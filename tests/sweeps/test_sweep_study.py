@@ -1,117 +1,28 @@
-"""Studies: the paper's grid first, carried on after an interruption, usable by a run."""
+"""Studies: the paper's grid first, several seeds and knobs, carried on after an interruption."""
 
 from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
+from sweep_world import BOTH, GRID, KNOBS, MODEL, SOURCE, Trainer, peak, search, weights
 
-from bench.core.cell import SCHEMA_VERSION, Cell
+from bench.core.cell import Cell
 from bench.core.config import Config, override
 from bench.core.errors import UserError
-from bench.core.record import Cost, Metric, Record
-from bench.data.source import Source, SourceOptions
 from bench.results.store import Store
-from sweeps.space import SPACES, space_of
-from sweeps.study import OBJECTIVE, Subject, best_values, objective, open_study, optimise, subject
-
-KNOBS = ("weight_car", "calibration", "constraint", "constraint_weight")
-MODEL = {"esmc": SimpleNamespace(knobs=KNOBS), "esmm": SimpleNamespace(knobs=())}
-GRID = [0.01, 0.05, 0.1, 0.5, 1.0]
-
-
-class Town(Source):
-    name = "town"
-
-    def cities(self) -> list[str]:
-        return ["a", "b"]
-
-    def fingerprint(self, city: str) -> str:
-        return f"print of {city}"
-
-    def write(self, city: str, folder: Path) -> None:
-        raise NotImplementedError
-
-
-SOURCE = Town(SourceOptions())
-
-
-class Trainer:
-    """Stores cells whose objective is ``value`` of the coefficient; None: the cell fails."""
-
-    def __init__(self, store: Store, value: Callable[[float], float | None]) -> None:
-        self.store, self.value = store, value
-        self.trained: list[Cell] = []
-
-    def __call__(self, cells: list[Cell]) -> Mapping[str, str]:
-        failed = {}
-        for cell in cells:
-            self.trained.append(cell)
-            value = self.value(cell.config.constraint_weight)
-            if value is None:
-                failed[cell.title] = "diverged"
-            else:
-                with self.store.publishing(cell.key) as folder:
-                    self.store.seal(folder, record(cell, value))
-        return failed
-
-
-def record(cell: Cell, value: float) -> Record:
-    metric = Metric(value=None if math.isnan(value) else value, n=9, n_pos=3)
-    nothing: dict[str, Any] = dict.fromkeys(Cost.model_fields, 1) | {"device": "cpu"}
-    return Record(
-        schema_version=SCHEMA_VERSION,
-        key=cell.key,
-        cell=cell,
-        metrics={"valid": {OBJECTIVE: metric}},
-        curve=[],
-        cost=Cost(**nothing),
-        notes={},
-        versions={},
-        files={},
-        created="2023-05-10T00:00:00+00:00",
-    )
-
-
-def peak(weight: float) -> float:
-    """Greatest at 0.1."""
-    return 0.8 - 0.01 * abs(math.log10(weight / 0.1))
-
-
-@pytest.fixture
-def what() -> Subject:
-    return subject(SOURCE, "a", "esmc", KNOBS, Config())
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "studies.db"
-
-
-@pytest.fixture
-def trainer(tmp_path: Path) -> Trainer:
-    return Trainer(Store(tmp_path), peak)
-
-
-def search(path: Path, what: Subject, trainer: Trainer, trials: int, jobs: int = 1) -> optuna.Study:
-    study = open_study(path, what)
-    optimise(study, what, trials, jobs, trainer.store, trainer, lambda trial: None)
-    return study
+from sweeps.space import CONSTRAINT, GLOBAL
+from sweeps.study import CELLS, OBJECTIVE, VALUES, Subject, objective, open_study, optimise, subject
 
 
 def killed(cells: list[Cell]) -> Mapping[str, str]:
     raise KeyboardInterrupt
-
-
-def weights(trials: list[FrozenTrial]) -> list[float]:
-    return [trial.params["constraint_weight"] for trial in trials]
 
 
 def test_the_grid_of_the_paper_comes_first_then_values_between(path: Path, what: Subject, trainer: Trainer) -> None:
@@ -153,19 +64,31 @@ def test_a_trial_killed_before_it_had_its_value_is_done_next(path: Path, what: S
     assert weights(study.get_trials(states=(TrialState.COMPLETE,))) == GRID[:2]
 
 
-def test_an_interrupted_study_finds_the_values_of_an_uninterrupted_one(tmp_path: Path, what: Subject) -> None:
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_an_interrupted_study_finds_the_values_of_an_uninterrupted_one(
+    tmp_path: Path, what: Subject, jobs: int
+) -> None:
+    def told(trial: FrozenTrial) -> None:
+        raise AssertionError("nothing was trained")
+
+    def killed_after_one(trial: FrozenTrial) -> None:
+        raise KeyboardInterrupt
+
     found = []
-    for name, calls in (("at once", [9]), ("in steps", [1, 6, 7, 9])):
+    for name, calls in (("at once", [13]), ("in steps", [1, 6, 12, 13])):
         (tmp_path / name).mkdir()
         trainer = Trainer(Store(tmp_path / name), peak)
         database = tmp_path / name / "studies.db"
         for trials in calls:
             with contextlib.suppress(KeyboardInterrupt):
-                optimise(open_study(database, what), what, trials, 1, trainer.store, killed, lambda trial: None)
-            study = search(database, what, trainer, trials)
+                optimise(open_study(database, what), what, trials, jobs, trainer.store, killed, told)
+            with contextlib.suppress(KeyboardInterrupt):
+                optimise(open_study(database, what), what, trials, jobs, trainer.store, trainer, killed_after_one)
+            study = search(database, what, trainer, trials, jobs)
         found.append(weights(study.trials))
+        assert len(trainer.trained) == 13
     assert found[0] == found[1]
-    assert len(set(found[0])) == 9
+    assert len(set(found[0])) == 13
 
 
 def test_a_grid_that_a_kill_cut_short_is_completed(path: Path, what: Subject, trainer: Trainer) -> None:
@@ -174,9 +97,10 @@ def test_a_grid_that_a_kill_cut_short_is_completed(path: Path, what: Subject, tr
     assert sorted(weights(search(path, what, trainer, trials=5).trials)) == GRID
 
 
-def test_a_failing_trial_does_not_stop_the_study(path: Path, what: Subject, tmp_path: Path) -> None:
-    trainer = Trainer(Store(tmp_path), lambda weight: None if weight == 0.05 else peak(weight))
-    study = search(path, what, trainer, trials=5, jobs=2)
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_failing_trial_does_not_stop_the_study(path: Path, what: Subject, tmp_path: Path, jobs: int) -> None:
+    trainer = Trainer(Store(tmp_path), lambda weight, seed: None if weight == 0.05 else peak(weight))
+    study = search(path, what, trainer, trials=5, jobs=jobs)
     assert [trial.state for trial in study.trials][:3] == [TrialState.COMPLETE, TrialState.FAIL, TrialState.COMPLETE]
     assert len(study.get_trials(states=(TrialState.COMPLETE,))) == 5
 
@@ -185,80 +109,72 @@ def test_a_failing_trial_does_not_stop_the_study(path: Path, what: Subject, tmp_
 def test_a_study_without_any_value_ends_with_the_reason(
     path: Path, what: Subject, tmp_path: Path, value: float | None, reason: str
 ) -> None:
-    trainer = Trainer(Store(tmp_path), lambda weight: value)
-    with pytest.raises(
-        UserError, match=rf"trials must give a valid {OBJECTIVE}, but none of this round did: .*{reason}"
-    ):
-        search(path, what, trainer, trials=3, jobs=2)
-    assert len(trainer.trained) == 2
+    trainer = Trainer(Store(tmp_path), lambda weight, seed: value)
+    with pytest.raises(UserError, match=rf"trials must give a valid {OBJECTIVE}, but the last 3 did not: .*{reason}"):
+        search(path, what, trainer, trials=3, jobs=1)
+    assert len(trainer.trained) == 3
 
 
 def test_the_objective_is_the_validation_metric_of_a_stored_cell(what: Subject, trainer: Trainer) -> None:
-    cell = what.trial_cell(0.1)
+    (cell,) = what.trial_cells({"constraint_weight": 0.1})
     assert objective(trainer.store, cell) is None
     trainer([cell])
     assert objective(trainer.store, cell) == pytest.approx(0.8)
 
 
-def test_a_study_is_one_subject() -> None:
-    def name(city: str = "a", *changes: str, seed: int = 0) -> str:
-        return subject(SOURCE, city, "esmc", KNOBS, override(Config(), changes), seed).study_name
+def test_a_trial_is_the_mean_over_its_seeds(path: Path, trainer: Trainer) -> None:
+    what = subject(SOURCE, "a", "esmc", KNOBS, Config(), seeds=3)
+    study = search(path, what, trainer, trials=2, jobs=2)
+    assert study.trials[0].value == pytest.approx(peak(0.01) + 0.02)
+    assert study.trials[0].user_attrs[VALUES] == [peak(0.01), peak(0.01, 1), peak(0.01, 2)]
+    assert study.trials[0].user_attrs[CELLS] == [cell.key for cell in what.trial_cells({"constraint_weight": 0.01})]
+    assert [(cell.config.constraint_weight, cell.seed) for cell in trainer.trained] == [
+        (weight, seed) for weight in (0.01, 0.05) for seed in range(3)
+    ]
 
-    assert name() == name("a", "constraint_weight=0.7") == name("a", "experts=9")
-    assert len({name(), name("b"), name("a", "dropout=0.1"), name(seed=1)}) == 4
-    assert name().startswith("town/a/esmc/")
+
+def test_more_seeds_take_over_the_cells_of_fewer(path: Path, what: Subject, trainer: Trainer) -> None:
+    search(path, what, trainer, trials=5)
+    search(path, what._replace(seeds=2), trainer, trials=5)
+    assert [cell.seed for cell in trainer.trained] == [0] * 5 + [1] * 5
+
+
+def test_a_trial_that_lacks_a_seed_has_failed(path: Path, what: Subject, tmp_path: Path) -> None:
+    trainer = Trainer(Store(tmp_path), lambda weight, seed: None if (weight, seed) == (0.05, 1) else peak(weight))
+    study = search(path, what._replace(seeds=2), trainer, trials=2)
+    assert [trial.state.name for trial in study.trials[:3]] == ["COMPLETE", "FAIL", "COMPLETE"]
+    assert study.trials[1].user_attrs[VALUES] == [peak(0.05), None]
+
+
+def test_two_knobs_are_searched_together(path: Path, trainer: Trainer) -> None:
+    what = subject(SOURCE, "a", "esmc2", BOTH, Config())
+    study = search(path, what, trainer, trials=28, jobs=4)
+    first = [(trial.params["constraint_weight"], trial.params["weight_global"]) for trial in study.trials]
+    assert first[:5] == list(zip(CONSTRAINT.grid, GLOBAL.grid, strict=True))
+    assert sorted(first[:25]) == [(one, two) for one in CONSTRAINT.grid for two in GLOBAL.grid]
+    assert len(set(first)) == 28
+    assert [cell.config.weight_global for cell in trainer.trained] == [second for _, second in first]
+
+
+def test_a_study_is_one_subject() -> None:
+    def name(city: str = "a", *changes: str, model: str = "esmc", seeds: int = 1, knobs: Any = None) -> str:
+        used = MODEL[model].knobs
+        return subject(SOURCE, city, model, used, override(Config(), changes), knobs, seeds).study_name
+
+    assert name() == name("a", "constraint_weight=0.7") == name("a", "experts=9") == name("a", "weight_global=0.7")
+    one = name(model="esmc2", knobs=(CONSTRAINT,))
+    names = [
+        *(name(), name("b"), name("a", "dropout=0.1"), name(seeds=2), name(seeds=3), name(model="esmc2"), one),
+        name("a", "weight_global=0.7", model="esmc2", knobs=(CONSTRAINT,)),
+        name(model="esmc2", knobs=(GLOBAL,)),
+    ]
+    assert len(set(names)) == len(names)
+    assert name().startswith("town/a/esmc/constraint_weight/")
+    assert name(model="esmc2").startswith("town/a/esmc2/constraint_weight+weight_global/")
+    assert name(seeds=3) == f"{name()}/3-seeds"
 
 
 def test_every_trial_is_a_cell_of_its_own(what: Subject) -> None:
-    assert what.cell.key != what.trial_cell(0.1).key != what.trial_cell(0.2).key
-    assert what.trial_cell(0.1).config == override(Config(), ["constraint_weight=0.1"])
-
-
-def test_a_run_takes_the_best_value(path: Path, what: Subject, trainer: Trainer) -> None:
-    search(path, what, trainer, trials=5)
-    found = best_values(path, SOURCE, ["a"], MODEL, Config())
-    assert found == {("a", "esmc"): {"constraint_weight": 0.1}}
-
-
-def test_a_run_without_its_study_is_refused(path: Path, what: Subject, trainer: Trainer) -> None:
-    with pytest.raises(UserError, match=r"--tuned needs studies in .*, but there are none; run `bench tune` first"):
-        best_values(path, SOURCE, ["a"], MODEL, Config())
-    open_study(path, what)
-    for cities, changes in ((["a"], []), (["a", "b"], []), (["a"], ["dropout=0.5"])):
-        with pytest.raises(
-            UserError, match=r"--tuned needs a study of esmc on city [ab] .*run `bench tune --model esmc"
-        ):
-            best_values(path, SOURCE, cities, MODEL, override(Config(), changes))
-        if not changes:
-            search(path, what, trainer, trials=1)
-    with pytest.raises(UserError, match=r"--tuned needs a model with a coefficient \(esmc\), but got esmm"):
-        best_values(path, SOURCE, ["a"], {"esmm": MODEL["esmm"]}, Config())
-
-
-@pytest.mark.parametrize(
-    "content", [b"no database at all, but long enough to look like one" * 10, b"SQLite format 3\0"]
-)
-def test_a_damaged_database_is_refused(path: Path, what: Subject, content: bytes) -> None:
-    path.write_bytes(content)
-    for use in (lambda: open_study(path, what), lambda: best_values(path, SOURCE, ["a"], MODEL, Config())):
-        with pytest.raises(
-            UserError, match=r"studies.db must be an Optuna storage, but: .*; move it away and run again"
-        ):
-            use()
-    assert path.read_bytes() == content
-
-
-def test_only_models_with_a_coefficient_can_be_tuned() -> None:
-    assert list(space_of("esmc").grid) == GRID
-    with pytest.raises(UserError, match=r"only models with a coefficient can be tuned \(esmc\), but got 'mmoe'"):
-        space_of("mmoe")
-
-
-@pytest.mark.parametrize("model", SPACES)
-def test_a_searched_knob_belongs_to_its_model(model: str) -> None:
-    from bench.core.registry import MODELS
-
-    knob = SPACES[model]
-    assert knob.name in MODELS.get(model).knobs
-    assert knob.low == min(knob.grid)
-    assert knob.high == max(knob.grid)
+    (first,), (second,) = (what.trial_cells({"constraint_weight": weight}) for weight in (0.1, 0.2))
+    assert len({what.cell.key, first.key, second.key}) == 3
+    assert first.config == override(Config(), ["constraint_weight=0.1"])
