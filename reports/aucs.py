@@ -1,4 +1,4 @@
-"""AUCs of a study with intervals, comparisons and published values, from stored predictions.
+"""The AUCs of ESMC Table IV for a study, with intervals, comparisons and published values.
 
 Undefined or withheld values are NaN; ``n`` and ``n_pos`` are always there.
 """
@@ -7,36 +7,25 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from functools import lru_cache
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 
-from bench.core.errors import UserError
-from bench.core.record import Record
-from bench.metrics.compare import Comparison, Estimate, auc_estimates, best_and_second, compare
-from bench.metrics.spaces import LABELS, TARGETS, mask
+from bench.metrics.compare import Contrast, Estimate, adjust, best_and_second, difference, estimate
+from bench.metrics.spaces import TARGETS
+from reports import style
+from reports.measures import MIN_CLASS, Entry, Measured, measured
 from reports.study import Study
 
 #: The three AUCs of ESMC Table IV: probability → the paper's name, in the paper's order.
 AUCS: dict[str, str] = {"ctr": "CTR-AUC", "ctcvr": "CTCVR-AUC", "cvr": "CVR-AUC"}
 
-#: An AUC over fewer positives or negatives is withheld.
-MIN_CLASS = 30
 ALPHA = 0.05
 
-#: What is read of the test rows once per city.
-ROWS = ("exposure", "user", *LABELS)
-
-#: A model and the knobs that differ from the preset (empty: none).
-Entry = tuple[str, str]
-
-#: Scores of test rows by probability, one array per seed.
-Scores = dict[str, list[np.ndarray]]
-
 #: By (city, metric), comparisons by (first model, second model).
-Pairs = dict[tuple[str, str], dict[tuple[str, str], Comparison]]
+Pairs = dict[tuple[str, str], dict[tuple[str, str], Contrast]]
 
 COLUMNS = [
     "city", "model", "metric", "mean", "lo", "hi", "n_seeds", "published", "dataset", "preset", "variant",
@@ -48,7 +37,8 @@ class Aucs(NamedTuple):
     """``table``: COLUMNS, one row per city, metric, model and variant that is stored; ``mark`` is best, second or "".
 
     ``pairs``: comparisons of the models in their main configuration, by (city, metric), Holm-adjusted within each;
-    a pair is there once, its difference is first minus second.
+    a pair is there once, its difference is first minus second. Models of the global domain are left out: they
+    stand in Table V.
     """
 
     table: pd.DataFrame
@@ -74,43 +64,39 @@ def study_aucs(study: Study) -> Aucs:
     rows: list[dict[str, object]] = []
     pairs: Pairs = {}
     for city in study.cities:
-        columns, scores = _load(study, city)
-        for probability in AUCS if columns else ():
-            found, compared = _evaluate(study, city, probability, columns, scores)
-            rows += found
+        found = measured(study, city)
+        for probability in AUCS if found.samples else ():
+            of_city, compared = _evaluate(study, city, probability, found)
+            rows += of_city
             pairs[city, metric_name(probability)] = compared
     return Aucs(pd.DataFrame(rows, columns=COLUMNS).astype({"main": bool}), pairs)
 
 
 def _evaluate(
-    study: Study, city: str, probability: str, columns: dict[str, np.ndarray], scores: dict[Entry, Scores]
-) -> tuple[list[dict[str, object]], dict[tuple[str, str], Comparison]]:
+    study: Study, city: str, probability: str, found: Measured
+) -> tuple[list[dict[str, object]], dict[tuple[str, str], Contrast]]:
     """Rows of the table for one city and AUC, and the comparisons of its models; none where it is withheld."""
-    goal = TARGETS[probability]
-    chosen = mask(goal.spaces[0], columns)
-    labels, users = goal.label(columns)[chosen], columns["user"][chosen]
-    n, n_pos = int(labels.size), int(labels.sum())
-    seeds = {
-        entry: [score[chosen] for score in found[probability]]
-        for entry, found in scores.items()
-        if probability in found
-    }
-    main = {_entry(study, record) for record in study.of_city(city) if record.key in study.main}
-    estimates = {entry: Estimate(math.nan, math.nan, math.nan, math.nan, len(found)) for entry, found in seeds.items()}
-    compared: dict[tuple[str, str], Comparison] = {}
-    marks: dict[str | None, str] = {}
-    ceiling = math.nan
-    if min(n_pos, n - n_pos) >= MIN_CLASS:
-        estimates = {entry: auc_estimates({"": found}, labels, users)[""] for entry, found in seeds.items()}
-        of_model = {entry[0]: found for entry, found in seeds.items() if entry in main}
-        compared = compare(of_model, labels, users, itertools.combinations(of_model, 2))
-        best, second = best_and_second({m: e for (m, v), e in estimates.items() if (m, v) in main}, compared, ALPHA)
-        marks = {second: "second", best: "best"}
-        ceiling = _ceiling(study, city, probability)
+    metric = metric_name(probability)
+    n, n_pos = found.counts[metric]
+    withheld = min(n_pos, n - n_pos) < MIN_CLASS
+    records = [record for record in study.of_city(city) if record.cell.model not in style.GLOBAL]
+    entries: Counter[Entry] = Counter((record.cell.model, study.variants[record.key]) for record in records)
+    main = {(record.cell.model, study.variants[record.key]) for record in records if record.key in study.main}
+    samples = {entry: sample for entry in entries if (sample := found.sample(metric, *entry)) is not None}
+    estimates = {entry: estimate(sample) for entry, sample in samples.items()}
+    of_model = {entry[0]: sample for entry, sample in samples.items() if entry in main}
+    pairs = itertools.combinations(of_model, 2)
+    compared = adjust({(a, b): difference(of_model[a], of_model[b]) for a, b in pairs})
+    best, second = best_and_second({m: estimates[m, v] for m, v in samples if (m, v) in main}, compared, ALPHA)
+    marks: dict[str | None, str] = {second: "second", best: "best"}
+    ceiling = _ceiling(study, city, probability) if samples else math.nan
     rows: list[dict[str, object]] = []
-    for (model, variant), estimate in estimates.items():
-        is_main = (model, variant) in main
-        published = study.published.auc(study.dataset, city, model, probability) if is_main else None
+    for entry, stored in entries.items():
+        model, variant = entry
+        if entry not in found.samples or not (entry in samples or withheld):  # unreadable, or not finite
+            continue
+        value = estimates.get(entry, Estimate(math.nan, math.nan, math.nan, math.nan, stored))
+        published = study.published.auc(study.dataset, city, model, probability) if entry in main else None
         rows.append(
             {
                 "dataset": study.dataset,
@@ -118,65 +104,21 @@ def _evaluate(
                 "city": city,
                 "model": model,
                 "variant": variant,
-                "main": is_main,
-                "metric": metric_name(probability),
-                "mean": estimate.mean,
-                "lo": estimate.lo,
-                "hi": estimate.hi,
-                "n_seeds": estimate.n_seeds,
+                "main": entry in main,
+                "metric": metric,
+                "mean": value.mean,
+                "lo": value.lo,
+                "hi": value.hi,
+                "n_seeds": value.n_seeds,
                 "published": math.nan if published is None else published,
                 "n": n,
                 "n_pos": n_pos,
                 "ceiling": ceiling,
-                "ceiling_share": (estimate.mean - 0.5) / (ceiling - 0.5) if ceiling != 0.5 else math.nan,
-                "mark": marks.get(model, "") if is_main else "",
+                "ceiling_share": (value.mean - 0.5) / (ceiling - 0.5) if ceiling != 0.5 else math.nan,
+                "mark": marks.get(model, "") if entry in main else "",
             }
         )
     return rows, compared
-
-
-def _load(study: Study, city: str) -> tuple[dict[str, np.ndarray], dict[Entry, Scores]]:
-    """Labels and users of the test rows, and of each entry the scores by probability, one array per seed.
-
-    A cell whose predictions are damaged, not finite, or of other rows is left out with a note.
-    """
-    columns: dict[str, np.ndarray] = {}
-    scores: dict[Entry, Scores] = {}
-    for record in _common_seeds_first(study, city):
-        try:
-            found = study.store.predictions(record.key, ["exposure"] if columns else ROWS, tuple(AUCS))
-        except UserError as error:
-            study.note(f"{record.cell.title}: {error}")
-            continue
-        if not columns:
-            columns = {name: found[name] for name in ROWS}
-        elif not np.array_equal(found["exposure"], columns["exposure"]):
-            study.note(f"{record.cell.title}: its test rows are not those of the other models; it is left out")
-            continue
-        of_entry = scores.setdefault(_entry(study, record), {})
-        for probability in AUCS:
-            score = found.get(probability)
-            if score is None:
-                continue
-            if np.isfinite(score).all():
-                of_entry.setdefault(probability, []).append(score)
-            elif not np.isnan(score).all():
-                study.note(f"{record.cell.title}: some of its {probability} are not finite; they are left out")
-    return columns, scores
-
-
-def _common_seeds_first(study: Study, city: str) -> list[Record]:
-    """The city's records so that seeds stored of every model come first: comparisons pair seeds by place."""
-    records = study.of_city(city)
-    seeds: dict[Entry, set[int]] = {}
-    for record in records:
-        seeds.setdefault(_entry(study, record), set()).add(record.cell.seed)
-    common = set.intersection(*seeds.values()) if seeds else set()
-    return sorted(records, key=lambda record: record.cell.seed not in common)
-
-
-def _entry(study: Study, record: Record) -> Entry:
-    return record.cell.model, study.variants[record.key]
 
 
 def _ceiling(study: Study, city: str, probability: str) -> float:

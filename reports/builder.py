@@ -12,7 +12,7 @@ from bench.core.errors import UserError, unknown
 from bench.core.publish import publishing
 from bench.core.registry import EXHIBITS
 from bench.results.store import Store
-from reports.exhibit import Exhibit
+from reports.exhibit import HERE, Exhibit
 from reports.header import header
 from reports.markdown import code, details
 from reports.study import Study, load_studies
@@ -52,9 +52,12 @@ def build_report(
     studies = load_studies(store, contents, dataset, planned)
     if destination.exists() and not _replaceable(destination):
         raise UserError(f"{destination} must be a report or empty, but holds other files; choose another folder.")
+    chosen = names if exhibits is None else exhibits
+    whole = studies if dataset is not None else _whole(studies)
     with publishing(destination) as staging:
-        fragments = [_study(study, staging, names if exhibits is None else exhibits) for study in studies]
-        text = "\n\n".join([header(studies, contents), *fragments])
+        fragments = [_section(f"## {study.title}", study, staging, chosen, "study") for study in whole]
+        fragments.append(_section("## Models and papers", whole[0], staging, chosen, "report"))
+        text = "\n\n".join(filter(None, [header(whole, studies, contents), *fragments]))
         (staging / REPORT).write_text(text + "\n", encoding="utf-8")
         shutil.rmtree(destination, ignore_errors=True)
     return destination / REPORT
@@ -68,16 +71,32 @@ def _replaceable(folder: Path) -> bool:
     return not names or (REPORT in names and all(name == REPORT or name.endswith(WRITTEN) for name in names))
 
 
-def _study(study: Study, folder: Path, names: Iterable[str]) -> str:
-    """The section of one study."""
+def _whole(studies: Sequence[Study]) -> list[Study]:
+    """The studies with a section of their own: all but the worlds that an exhibit shows beside another.
+
+    The one with the most cells comes first, since each of two worlds may be beside the other.
+    """
+    worlds = {world for kind in EXHIBITS.all().values() for demand in kind.demands for world in demand.worlds}
+    worlds.discard(HERE)
+    whole: list[Study] = []
+    beside: set[tuple[str | None, str]] = set()
+    for study in sorted(studies, key=lambda study: -len(study.records)):
+        if (study.dataset, study.preset) not in beside:
+            whole.append(study)
+            beside |= {(study.world_label(world.knobs, world.size), study.preset) for world in worlds}
+    return [study for study in studies if study in whole]
+
+
+def _section(title: str, study: Study, folder: Path, names: Iterable[str], scope: str) -> str:
+    """The exhibits of one scope; empty where there are none."""
     loaded = EXHIBITS.all()
-    ready = sorted((loaded[name] for name in set(names) & loaded.keys()), key=lambda kind: (kind.order, kind.name))
-    parts = [f"## {study.title}"]
-    for kind in ready:
+    ready = [loaded[name] for name in set(names) & loaded.keys() if loaded[name].scope == scope]
+    parts = [title]
+    for kind in sorted(ready, key=lambda kind: (kind.order, kind.name)):
         parts += [f"### {kind.title}", _build(kind(), study, folder)]
-    for name in sorted(set(names) - loaded.keys()):
+    for name in sorted(set(names) - loaded.keys()) if scope == "report" else ():
         parts += [f"### {name}", _failed(name, "cannot be imported", EXHIBITS.broken.get(name, ""))]
-    return "\n\n".join(parts)
+    return "\n\n".join(parts) if len(parts) > 1 else ""
 
 
 def _build(exhibit: Exhibit, study: Study, folder: Path) -> str:

@@ -3,12 +3,36 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import pandas as pd
 
 from reports.study import Study
+
+
+@dataclass(frozen=True, eq=False)
+class World:
+    """A simulated world beside the one that was asked for: other knobs, and a factor on its scale."""
+
+    knobs: Mapping[str, Any] = field(default_factory=dict)
+    size: float = 1.0
+
+
+#: The world that was asked for.
+HERE = World()
+
+
+class Demand(NamedTuple):
+    """Cells that an exhibit is made of: every model with each of the ``changes`` of the preset, on every city
+    (None: all) of every world. Knobs that a model does not use do not count as a change of it."""
+
+    models: tuple[str, ...]
+    changes: tuple[Mapping[str, Any], ...] = ({},)
+    cities: tuple[str, ...] | None = None
+    worlds: tuple[World, ...] = (HERE,)
 
 
 class Exhibit(ABC):
@@ -18,12 +42,18 @@ class Exhibit(ABC):
     title: ClassVar[str]
     needs: ClassVar[str]
     order: ClassVar[int]
+    #: The paper that ``bench run --exhibit all-PAPER`` reproduces with it.
+    paper: ClassVar[str | None] = None
+    #: The cells that ``bench run --exhibit NAME`` trains; without any it shows whatever is stored.
+    demands: ClassVar[tuple[Demand, ...]] = ()
+    #: Built for every study, or once per report with the first one.
+    scope: ClassVar[Literal["study", "report"]] = "study"
 
     @abstractmethod
     def build(self, study: Study, folder: Path) -> str:
         """The Markdown below the heading; pictures and CSV go into ``folder``.
 
-        It is called once per study, and must work with whatever is stored of it.
+        It must work with whatever is stored.
         """
 
     def write_csv(self, frame: pd.DataFrame, folder: Path) -> None:
@@ -31,5 +61,6 @@ class Exhibit(ABC):
         path = folder / f"{self.name}.csv"
         frame.to_csv(path, mode="a", header=not path.exists(), index=False)
 
-    def picture_path(self, study: Study, folder: Path) -> Path:
-        return folder / f"{self.name}-{study.slug}.png"
+    def picture_path(self, study: Study, folder: Path, part: str = "") -> Path:
+        """Where a picture goes; ``part`` tells several of one study apart."""
+        return folder / f"{self.name}-{part + '-' if part else ''}{study.slug}.png"

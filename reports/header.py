@@ -26,11 +26,20 @@ shop it comes from."""
 MOST = 20
 
 
-def header(studies: Sequence[Study], contents: Contents) -> str:
-    """The Markdown above the studies. Build it last: exhibits add notes to their studies."""
+def header(whole: Sequence[Study], studies: Sequence[Study], contents: Contents) -> str:
+    """The Markdown above the studies: all ``studies``, of which ``whole`` have a section of their own.
+
+    Build it last: exhibits add notes to their studies.
+    """
     records = [record for study in studies for record in study.records]
-    parts = ["# ESM benchmark: report", _counts(studies, contents), _runs(studies)]
-    parts += dict.fromkeys(text for study in studies for text in _origin(study))
+    parts = ["# ESM benchmark: report", _counts(studies, contents), _runs(whole)]
+    if beside := [study for study in studies if study not in whole]:
+        listed = ", ".join(f"{study.dataset} ({len(study.records)} cells)" for study in beside)
+        parts.append(
+            f"{len(beside)} more worlds stand beside these, in the exhibits that vary the simulation: {listed}."
+            " `bench report` with `--data` shows one of them whole."
+        )
+    parts += dict.fromkeys(text for study in whole for text in _origin(study))
     parts += _failures(studies, contents)
     parts += _list("Notes", [f"{study.title}: {note}" for study in studies for note in study.notes])
     parts += _list("Damaged, left out", contents.damaged)

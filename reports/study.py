@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
 from bench.core.cell import Cell
-from bench.core.config import PRESETS
+from bench.core.config import PRESETS, validated, variant
 from bench.core.errors import UserError, unknown
 from bench.core.record import Record
+from bench.core.registry import SOURCES
+from bench.data.source import Source, SourceOptions
 from bench.data.tables import Manifest, read_manifest
-from bench.results.queries import variant
 from bench.results.store import Contents, Store
 from reports import style
 from reports.published import Published, is_published, load_published
@@ -24,7 +27,8 @@ class Study:
     ``records`` are finished cells with test predictions; ``variants`` tells by key which knobs differ from the
     preset (empty text: none). ``main`` are the keys of the cells that models are compared by: those with the
     preset's configuration or, where a city has a model in one other configuration only, those. ``missing`` counts
-    cells that would complete the grid of cities, models and seeds.
+    cells that would complete the grid of cities, models and seeds. ``siblings`` are the studies of the same preset
+    by dataset, this one among them.
     """
 
     store: Store
@@ -38,6 +42,7 @@ class Study:
     failed: int = 0
     missing: int = 0
     notes: list[str] = field(default_factory=list)
+    siblings: dict[str, Study] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -64,6 +69,31 @@ class Study:
     def of_city(self, city: str) -> list[Record]:
         """Finished cells of a city, by seed."""
         return sorted((r for r in self.records if r.cell.city == city), key=lambda r: (r.cell.seed, r.key))
+
+    def variant_of(self, changes: Mapping[str, Any]) -> str:
+        """What :attr:`variants` calls the preset with these changes."""
+        return variant(validated(PRESETS[self.preset].model_dump() | dict(changes)))[1]
+
+    @cached_property
+    def source(self) -> Source | None:
+        """The simulated dataset as it was made; None for a log, or where no funnel tables are stored."""
+        for city in self.cities:
+            manifest = self.manifest(city)
+            if manifest is not None and manifest.origin == "simulated" and "knobs" in manifest.settings:
+                settings = manifest.settings
+                options = SourceOptions(scale=settings["scale"], seed=settings["seed"], knobs=settings["knobs"])
+                source: Source = SOURCES.get(self.dataset.partition("-")[0])(options)
+                return source
+        return None
+
+    def world_label(self, knobs: Mapping[str, Any], size: float = 1.0) -> str | None:
+        """Label of the dataset with other knobs of the simulation and ``size`` times its scale; None for a log."""
+        return None if self.source is None else self.source.varied(knobs, size).label
+
+    def world(self, knobs: Mapping[str, Any], size: float = 1.0) -> Study | None:
+        """The study of that world, or None where nothing of it is stored."""
+        label = self.world_label(knobs, size)
+        return None if label is None else self.siblings.get(label)
 
     def manifest(self, city: str) -> Manifest | None:
         """The city's funnel tables, or None where they are not stored."""
@@ -111,8 +141,6 @@ def load_studies(
             older.setdefault(cell.dataset, set()).add(cell.city)
     studies = []
     for name, preset in sorted(groups, key=_place):
-        if dataset not in (None, name):
-            continue
         members = groups[name, preset]
         variants = {key: configurations[key][1] for key in members}
         main = _main(members, variants)
@@ -135,7 +163,9 @@ def load_studies(
         for model, knobs in sorted({(members[key].model, variants[key]) for key in main if variants[key]}):
             study.note(f"{style.title(model)} is compared with {knobs}, the only configuration of it in some city")
         studies.append(study)
-    return studies
+    for study in studies:
+        study.siblings = {other.dataset: other for other in studies if other.preset == study.preset}
+    return [study for study in studies if dataset in (None, study.dataset)]
 
 
 def natural(text: str) -> list[tuple[int, str]]:

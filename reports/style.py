@@ -12,6 +12,9 @@ from matplotlib.figure import Figure
 #: The ESMC family: what the paper's "Improvement" counts as its own. Every other model is a baseline.
 FAMILY = frozenset(("esms", "esmc", "esmg", "esms2", "esmc2"))
 
+#: The models of the global domain, which ESMC compares apart from the others (its Table V).
+GLOBAL = ("esms2", "esmc2")
+
 
 class Look(NamedTuple):
     title: str

@@ -28,7 +28,7 @@ class AucPlot(Exhibit):
     name = "auc_plot"
     title = "AUC by model and city"
     needs = "stored predictions"
-    order = 30
+    order = 21
 
     def build(self, study: Study, folder: Path) -> str:
         table = study_aucs(study).table

@@ -8,9 +8,10 @@ import pandas as pd
 
 from bench.results.queries import metrics_frame
 from reports import style
-from reports.aucs import AUCS, MIN_CLASS, metric_name
+from reports.aucs import AUCS, metric_name
 from reports.exhibit import Exhibit
 from reports.markdown import MISSING, table
+from reports.measures import MIN_CLASS
 from reports.study import Study
 
 READING = f"""\
@@ -27,7 +28,7 @@ class Calibration(Exhibit):
     name = "calibration"
     title = "Calibration"
     needs = "records"
-    order = 40
+    order = 70
 
     def build(self, study: Study, folder: Path) -> str:
         frame = metrics_frame(record for record in study.records if record.key in study.main)

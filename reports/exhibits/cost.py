@@ -29,7 +29,7 @@ class Cost(Exhibit):
     name = "cost"
     title = "Cost"
     needs = "records"
-    order = 60
+    order = 80
 
     def build(self, study: Study, folder: Path) -> str:
         if not study.records:

@@ -33,7 +33,7 @@ class Curves(Exhibit):
     name = "curves"
     title = "Training curves"
     needs = "records"
-    order = 50
+    order = 75
 
     def build(self, study: Study, folder: Path) -> str:
         frame = curve_frame(record for record in study.records if record.key in study.main)

@@ -12,9 +12,10 @@ import pandas as pd
 from scipy.stats import kendalltau
 
 from reports import style
-from reports.aucs import ALPHA, AUCS, MIN_CLASS, Aucs, metric_name, study_aucs
-from reports.exhibit import Exhibit
-from reports.markdown import MISSING, beside, table
+from reports.aucs import ALPHA, AUCS, Aucs, metric_name, study_aucs
+from reports.exhibit import Demand, Exhibit
+from reports.markdown import MISSING, beside, details, table
+from reports.measures import MIN_CLASS
 from reports.study import Study
 
 READING = f"""\
@@ -48,6 +49,8 @@ class TableIV(Exhibit):
     title = "ESMC Table IV: models compared"
     needs = "stored predictions"
     order = 20
+    paper = "esmc"
+    demands = (Demand(("shared_bottom", "mmoe", "esmm", "esm2", "esm2_chain", "esms", "esmc")),)
 
     def build(self, study: Study, folder: Path) -> str:
         aucs = study_aucs(study)
@@ -100,7 +103,7 @@ def _metric_table(study: Study, aucs: Aucs, probability: str) -> str:
     frame = aucs.table[aucs.table.metric == metric]
     stored = frame[frame.main].set_index(["city", "model"]).to_dict("index")
     rows = []
-    for model in study.models:
+    for model in (each for each in study.models if each not in style.GLOBAL):
         published = [study.published.auc(study.dataset, city, model, probability) for city in study.cities]
         values = [_value(stored.get((city, model))) for city in study.cities]
         rows.append(
@@ -198,4 +201,4 @@ def _variants(study: Study, aucs: Aucs) -> list[str]:
         values = [_value(stored.get((model, variant, city, metric_name(probability)))) for probability in AUCS]
         rows.append([style.title(model, variant), style.city_title(city), *values])
     intro = "Configurations other than the preset's, without marks: they were not part of the comparison above."
-    return ["#### Other configurations", intro, table(["Model", "City", *AUCS.values()], rows)]
+    return [details("Other configurations", f"{intro}\n\n{table(['Model', 'City', *AUCS.values()], rows)}")]

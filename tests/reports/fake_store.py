@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +13,7 @@ import pyarrow.parquet as pq
 
 from bench.core.cell import SCHEMA_VERSION, Cell
 from bench.core.config import PRESETS, Config
-from bench.core.record import PREDICTIONS, Cost, CurvePoint, Failure, Metric, Record
+from bench.core.record import PREDICTIONS, Cost, CurvePoint, Failure, Metric, Record, Split
 from bench.core.seeding import derive
 from bench.metrics.evaluate import evaluate
 from bench.results.store import Store
@@ -21,6 +22,9 @@ MODELS = ("shared_bottom", "mmoe", "esmm", "esm2", "esm2_chain", "esms", "esmc")
 
 #: ``make_store(cities, models, seeds)`` of the fixture, see conftest.
 StoreMaker = Callable[..., Store]
+
+#: Columns of a cell's predictions by name.
+Columns = dict[str, np.ndarray]
 
 #: How well a model knows the truth; the higher, the better its AUC.
 SKILL = dict(zip(MODELS, (0.5, 0.6, 0.7, 1.0, 1.1, 1.5, 2.0), strict=True))
@@ -69,8 +73,21 @@ def make_scores(cell: Cell, rows: dict[str, np.ndarray]) -> dict[str, np.ndarray
     return {"ctr": ctr, "cvr": cvr, "ctcvr": ctr * cvr}
 
 
-def store_cell(store: Store, cell: Cell, rows: int = 1200, buy: float = 1.5, created: str = "2025-01-02") -> Record:
-    """Publish a cell with made-up predictions, metrics computed from them, and a falling curve."""
+def store_cell(
+    store: Store,
+    cell: Cell,
+    rows: int = 1200,
+    buy: float = 1.5,
+    created: str = "2025-01-02",
+    change: Callable[[Cell, Columns], Columns] | None = None,
+    notes: dict[str, float | int | str] | None = None,
+    valid: float | None = None,
+) -> Record:
+    """Publish a cell with made-up predictions, metrics computed from them, and a falling curve.
+
+    ``change`` gives columns of the predictions that are stored in place of the made-up ones, or added to them;
+    ``valid`` is a CTCVR-AUC on validation.
+    """
     columns = make_rows(cell, rows, buy)
     scores = make_scores(cell, columns)
     metrics: dict[str, Metric] = evaluate(
@@ -90,11 +107,13 @@ def store_cell(store: Store, cell: Cell, rows: int = 1200, buy: float = 1.5, cre
         )
         for share in np.linspace(0.02, 1, 50)
     ]
+    found = None if valid is None else Metric(value=valid, n=rows, n_pos=int(columns["purchase"].sum()))
+    chosen_by: dict[Split, dict[str, Metric]] = {} if found is None else {"valid": {"auc/ctcvr/exposed": found}}
     record = Record(
         schema_version=SCHEMA_VERSION,
         key=cell.key,
         cell=cell,
-        metrics={"test": metrics} if cell.test else {"valid": metrics},
+        metrics=({"test": metrics} if cell.test else {"valid": metrics}) | chosen_by,
         curve=curve,
         cost=Cost(
             parameters=100_000 + 1000 * len(cell.model),
@@ -106,19 +125,26 @@ def store_cell(store: Store, cell: Cell, rows: int = 1200, buy: float = 1.5, cre
             peak_memory_mb=900.0,
             device="cpu",
         ),
-        notes={},
+        notes=notes or {},
         versions={"python": "3.11", "torch": "2.13.0"},
         files={},
         created=created,
     )
     with store.publishing(cell.key) as staging:
         if cell.test:
-            pq.write_table(pa.table(columns | scores), staging / PREDICTIONS)
+            stored = columns | scores
+            pq.write_table(pa.table(stored | (change(cell, stored) if change else {})), staging / PREDICTIONS)
         (staging / "model.safetensors").write_bytes(b"weights of " + cell.model.encode())
         return store.seal(staging, record)
 
 
-def store_manifest(out: Path, cell: Cell, counts: dict[str, int] | None = None, origin: str = "simulated") -> None:
+def store_manifest(
+    out: Path,
+    cell: Cell,
+    counts: dict[str, int] | None = None,
+    origin: str = "simulated",
+    settings: dict[str, Any] | None = None,
+) -> None:
     folder = out / "data" / "tables" / cell.fingerprint
     folder.mkdir(parents=True, exist_ok=True)
     manifest = {
@@ -131,7 +157,7 @@ def store_manifest(out: Path, cell: Cell, counts: dict[str, int] | None = None, 
         "counts": counts if counts is not None else {"exposures": 1000, "visits": 50, "clicks": 61, "purchases": 11},
         "time_range": [0, 1],
         "split_range": {},
-        "settings": {"scale": 0.001} if origin == "simulated" else {},
+        "settings": settings or ({"scale": 0.001} if origin == "simulated" else {}),
         "checksums": {},
     }
     (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")

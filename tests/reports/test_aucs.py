@@ -15,7 +15,8 @@ from sklearn.metrics import roc_auc_score
 from bench.core.config import PRESETS
 from bench.core.record import PREDICTIONS
 from bench.results.store import Store
-from reports.aucs import COLUMNS, MIN_CLASS, Aucs, metric_name, study_aucs
+from reports.aucs import COLUMNS, Aucs, metric_name, study_aucs
+from reports.measures import MIN_CLASS
 from reports.study import Study, load_studies
 
 

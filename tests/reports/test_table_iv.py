@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from fake_store import StoreMaker, make_cell, store_cell
 
-from bench.metrics.compare import Comparison
+from bench.metrics.compare import Contrast
 from bench.results.store import Store
 from reports.aucs import Aucs
 from reports.exhibits.table_iv import TableIV, improvement, order
@@ -32,8 +32,8 @@ def table(means: dict[str, float], published: dict[str, float] | None = None) ->
     )
 
 
-def difference(value: float, p: float) -> Comparison:
-    return Comparison(value, value - 0.1, value + 0.1, p, p)
+def difference(value: float, p: float) -> Contrast:
+    return Contrast(value, value - 0.1, value + 0.1, p, p)
 
 
 def test_improvement_is_best_of_the_family_over_best_baseline() -> None:

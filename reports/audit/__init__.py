@@ -1,0 +1,1 @@
+"""The audit: checks of the papers' printed figures against each other."""

@@ -1,0 +1,1 @@
+"""Gains of one model over another by city: Tables V and VI, Figure 7."""

@@ -1,0 +1,1 @@
+"""The gap of probability space confusion, measured on the truth."""

@@ -1,0 +1,1 @@
+"""How the ranking of models moves with a setting of the simulation."""

@@ -1,0 +1,1 @@
+"""Errors over clicked and unclicked exposures."""
