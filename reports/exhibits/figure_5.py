@@ -7,15 +7,15 @@ from pathlib import Path
 
 from bench.core.config import PRESETS
 from bench.metrics.compare import adjust
-from reports import effects, readings, readings_words, style
+from reports import effects, style
 from reports.exhibit import Demand, Exhibit
 from reports.markdown import details, picture
-from reports.readings import ESMS
 from reports.study import Study
-from reports.sweep import MEAN, MEASURES, OBSERVED, TRUE, Contrasts, Key, Sweep
-from reports.sweep_csv import contrast_rows, curve_rows, frame
-from reports.sweep_plot import Axis, draw_cities, draw_mean
-from reports.sweep_show import (
+from reports.sweep import readings, readings_words
+from reports.sweep.frame import contrast_rows, curve_rows, frame
+from reports.sweep.plots import Axis, draw_cities, draw_mean
+from reports.sweep.readings import ESMS
+from reports.sweep.show import (
     SETS,
     TRUTH,
     best_words,
@@ -30,6 +30,7 @@ from reports.sweep_show import (
     present,
     withheld,
 )
+from reports.sweep.values import MEAN, MEASURES, OBSERVED, TRUE, Contrasts, Key, Sweep
 
 #: Coefficients that the paper tries (ESMC VI-A); 0 leaves the twins alone.
 GRID = (0.01, 0.05, 0.1, 0.5, 1.0)

@@ -6,15 +6,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bench.metrics.compare import adjust
-from reports import effects, style, traffic
+from reports import effects, style
 from reports.exhibit import Demand, Exhibit, World
 from reports.markdown import details, picture
 from reports.measures import Entry
 from reports.study import Study
-from reports.sweep import MEAN, MEASURES, OBSERVED, TRUE, Contrasts, Key, Sweep
-from reports.sweep_csv import contrast_rows, curve_rows, frame
-from reports.sweep_plot import Axis, draw_cities, draw_mean
-from reports.sweep_show import (
+from reports.sweep import traffic
+from reports.sweep.frame import contrast_rows, curve_rows, frame
+from reports.sweep.plots import Axis, draw_cities, draw_mean
+from reports.sweep.show import (
     SETS,
     TRUTH,
     best_words,
@@ -30,6 +30,7 @@ from reports.sweep_show import (
     present,
     withheld,
 )
+from reports.sweep.values import MEAN, MEASURES, OBSERVED, TRUE, Contrasts, Key, Sweep
 
 #: Weights that the paper tries (ESMC VI-A).
 GRID = (0.1, 0.3, 0.5, 0.7, 1.0)
@@ -55,6 +56,7 @@ class Figure6(Exhibit):
     order = 28
     paper = "esmc"
     demands = (
+        Demand(("esmc",)),
         Demand(("esmc2",), tuple({"weight_global": weight} for weight in GRID)),
         Demand(("esmc2",), tuple({"weight_global": weight} for weight in GRID), ("6",), SHARES),
         Demand(("esmc",), cities=("6",), worlds=SHARES),

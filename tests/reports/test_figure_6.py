@@ -22,7 +22,7 @@ from bench.metrics.compare import Contrast
 from bench.results.store import Store
 from reports.exhibits.figure_6 import GRID, SHARES, Figure6
 from reports.study import load_studies
-from reports.sweep import minus
+from reports.sweep.values import minus
 
 HERE = SixCities(SourceOptions())
 ByWeight = Callable[[float], float]

@@ -11,7 +11,7 @@ from reports import style
 from reports.effects import effect, p_text, sign, value
 from reports.markdown import MISSING, table
 from reports.measures import MIN_CLASS, Entry, measured
-from reports.sweep import (
+from reports.sweep.values import (
     MEAN,
     MEASURES,
     OBSERVED,

@@ -19,9 +19,9 @@ from reports.effects import effect
 from reports.markdown import MISSING, table
 from reports.measures import Entry
 from reports.style import Look
-from reports.sweep import MEASURES, OBSERVED, Contrasts, Key, Sweep
-from reports.sweep_plot import PAIRS, Axis, as_estimate, as_estimates
-from reports.sweep_show import WORDS, present
+from reports.sweep.plots import PAIRS, Axis, as_estimate, as_estimates
+from reports.sweep.show import WORDS, present
+from reports.sweep.values import MEASURES, OBSERVED, Contrasts, Key, Sweep
 
 ESMS: Entry = ("esms", "")
 

@@ -19,9 +19,9 @@ from reports.effects import effect, sign
 from reports.exhibit import World
 from reports.markdown import MISSING, table
 from reports.style import Look
-from reports.sweep import MEASURES, OBSERVED, SELECTIONS, Contrasts, Key, Sweep, average, minus
-from reports.sweep_plot import PAIRS, Axis, as_estimates
-from reports.sweep_show import WORDS, directions, present
+from reports.sweep.plots import PAIRS, Axis, as_estimates
+from reports.sweep.show import WORDS, directions, present
+from reports.sweep.values import MEASURES, OBSERVED, SELECTIONS, Contrasts, Key, Sweep, average, minus
 
 TEXT = """\
 The paper recommends to set the weight "directly according to the traffic distribution of different domains", because

@@ -11,7 +11,7 @@ import pandas as pd
 from bench.metrics.compare import Estimate
 from reports import style
 from reports.measures import Entry
-from reports.sweep import MEAN, MEASURES, SELECTION, Contrasts, Key, Sweep, published
+from reports.sweep.values import MEAN, MEASURES, SELECTION, Contrasts, Key, Sweep, published
 
 COLUMNS = [
     "dataset", "preset", "city", "model", "variant", "measure", "against", "value", "lo", "hi", "p_value", "p_adjusted",

@@ -16,7 +16,7 @@ from reports import style
 from reports.draw import band, legend_below, tidy
 from reports.measures import Entry
 from reports.style import Look
-from reports.sweep import OBSERVED, TRUE, Sweep
+from reports.sweep.values import OBSERVED, TRUE, Sweep
 
 #: An AUC against observed labels and against the true probabilities: one column of panels.
 PAIRS = tuple(zip(OBSERVED, TRUE, strict=True))

@@ -6,9 +6,9 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
 from reports.effects import effect, sign
-from reports.readings import ESMS, NEAR, Response, end, percent, response
-from reports.sweep import MEASURES, Contrasts, Key, Sweep
-from reports.sweep_show import WORDS, directions
+from reports.sweep.readings import ESMS, NEAR, Response, end, percent, response
+from reports.sweep.show import WORDS, directions
+from reports.sweep.values import MEASURES, Contrasts, Key, Sweep
 
 
 def words(sweeps: Mapping[str, Sweep], tested: Contrasts, place: str, default: str) -> Iterator[str]:

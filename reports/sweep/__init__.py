@@ -1,0 +1,1 @@
+"""AUCs over a coefficient: Figures 5 and 6."""
