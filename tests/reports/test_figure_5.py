@@ -32,7 +32,7 @@ def store(tmp_path: Path) -> Store:
 @pytest.fixture
 def text_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Store], str]:
     """Builds the exhibit without its pictures."""
-    for name in ("exhibits.figure_5.draw_mean", "exhibits.figure_5.draw_cities", "readings.draw"):
+    for name in ("exhibits.figure_5.draw_mean", "exhibits.figure_5.draw_cities", "sweep.readings.draw"):
         monkeypatch.setattr(f"reports.{name}", lambda *drawn, **how: None)
     folder = tmp_path / "report"
     folder.mkdir()
