@@ -176,3 +176,28 @@ def test_a_killed_study_is_carried_on(bench: Bench, out: Path) -> None:
     assert finished == ["0.01", "0.05", "0.1"]
     assert before.items() <= stored(out).items()
     assert len(stored(out)) == 4 + 3
+
+
+def test_exhibits_of_a_killed_run_have_identical_figures(bench: Bench, tmp_path: Path) -> None:
+    """``kill -9`` after two cells, then the same command again: the report's figures are those of a run in peace."""
+    run = ("run", "--exhibit", "figure_7,table_v", "--cities", "6", "--seeds", "1", "--jobs", "2", *WORLD)
+    killed, peace = tmp_path / "killed", tmp_path / "peace"
+    process = start(*run, "--out", killed)
+    wait_for(lambda: len(stored(killed)) >= 2 or process.poll() is not None, seconds=180)
+    below = children(process.pid)
+    process.kill()
+    process.communicate(timeout=20)
+    assert_all_gone(below)
+    first = stored(killed)
+    assert 2 <= len(first) < 8
+    for out in (killed, peace):
+        process = start(*run, "--out", out)
+        said, errors = process.communicate(timeout=300)
+        assert (process.returncode, errors) == (0, ""), said + errors
+        assert bench("report", "--out", out, "--exhibits", "figure_7,table_v").code == 0
+    assert first.items() < stored(killed).items()
+    assert len(stored(peace)) == 8  # ESMC and ESMS in three modes, ESMC² and ESMS²: none twice for the two exhibits
+    for name in ("figure_7.csv", "table_v.csv"):
+        text = (killed / "report" / name).read_text()
+        assert text == (peace / "report" / name).read_text()
+        assert text.count("\n") > 10
