@@ -56,6 +56,18 @@ class Exhibit(ABC):
         It must work with whatever is stored.
         """
 
+    @classmethod
+    def trains(cls) -> str:
+        """What ``bench run --exhibit NAME`` trains, in a few words; "-" for nothing."""
+        models = {model for demand in cls.demands for model in demand.models}
+        variants = {(m, *sorted(c.items())) for d in cls.demands for m in d.models for c in d.changes}
+        worlds = {world for demand in cls.demands for world in demand.worlds} - {HERE}
+        if not models:
+            return "-"
+        text = f"{len(models)} {'model' if len(models) == 1 else 'models'}"
+        text += f" in {len(variants)} configurations" if len(variants) > len(models) else ""
+        return text + (f", {len(worlds)} more worlds" if worlds else "")
+
     def write_csv(self, frame: pd.DataFrame, folder: Path) -> None:
         """Write ``<name>.csv``; a later study of the same report adds its rows."""
         path = folder / f"{self.name}.csv"

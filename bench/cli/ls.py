@@ -28,9 +28,9 @@ def ls(out: options.Out = Path("runs")) -> None:
     sources = _table("dataset", "what it is")
     for name, source in SOURCES.all().items():
         sources.add_row(name, source.summary)
-    exhibits = _table("exhibit", "title", "needs")
+    exhibits = _table("exhibit", "title", "needs", "trained by --exhibit")
     for name, exhibit in EXHIBITS.all().items():
-        exhibits.add_row(name, exhibit.title, exhibit.needs)
+        exhibits.add_row(name, exhibit.title, exhibit.needs, exhibit.trains())
     for table in (models, sources, exhibits):
         console.print(table)
     for registry in (MODELS, SOURCES, EXHIBITS):

@@ -16,6 +16,7 @@ from bench.core.errors import UserError
 from bench.core.registry import EXHIBITS
 from bench.data.source import Source, SourceOptions
 from bench.results.store import Store
+from bench.runner import run as runner
 from bench.runner.plan import plan
 from bench.runner.prepare import open_source
 from reports.exhibit import HERE, Demand, World
@@ -143,3 +144,17 @@ def test_worlds(bench: Bench, tmp_path: Path) -> None:
     said = bench("run", "--data", "ga360", "--data-dir", tmp_path, "--world", "bad_case_share=0.4", *WORLD)
     assert said.code == 2
     assert "only a simulated dataset has knobs, but ga360 is a log" in said.err
+
+
+def test_the_runs_of_a_grid_are_one_group_of_wandb(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    groups: list[str | None] = []
+
+    def run_cells(*arguments: Any) -> runner.Outcome:
+        groups.append(arguments[-1])
+        return runner.Outcome()
+
+    monkeypatch.setattr(runner, "run_cells", run_cells)
+    run = ("run", "--cities", "6", "--models", "esmc", "--seeds", "1", *WORLD)
+    assert bench(*run, "--grid", "constraint_weight=0,1").code == 0
+    assert bench(*run).code == 0
+    assert groups == ["six_cities-x0.0001 grid constraint_weight=0,1", None]

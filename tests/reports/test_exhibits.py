@@ -180,3 +180,16 @@ def test_cost_is_the_median(make_store: StoreMaker, tmp_path: Path) -> None:
     assert "| ESMM | 6 | 104,000 | " in text
     assert "| ESMC (constraint=softmax) | 1 |" in text
     assert "All 13 cells together" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "trains"),
+    [
+        ("cost", "-"),
+        ("table_v", "4 models"),
+        ("figure_7", "2 models in 6 configurations"),
+        ("robust_size", "6 models, 3 more worlds"),
+    ],
+)
+def test_what_an_exhibit_trains(name: str, trains: str) -> None:
+    assert EXHIBITS.get(name).trains() == trains
