@@ -64,8 +64,8 @@ class Figure6(Exhibit):
 
     def build(self, study: Study, folder: Path) -> str:
         sweep = sweep_of(study, study.cities)
-        if not any(sweep.stored()):
-            return f"Not stored yet; `bench run --exhibit {self.name}` trains it."
+        if sum(weight > 0 for weight in sweep.stored()) < 2:
+            return f"Fewer than two weights are stored yet; `bench run --exhibit {self.name}` trains the others."
         paper = study.published.figure_6
         markets = traffic.worlds(sweep_of(study, (CITY,)), SHARES) if CITY in study.cities else []
         tested = adjust(

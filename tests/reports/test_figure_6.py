@@ -261,4 +261,4 @@ def test_without_worlds_or_counts(store: Store, text_of: Callable[[Store], str])
 
 def test_nothing_of_it_is_stored(store: Store, text_of: Callable[[Store], str]) -> None:
     store_cell(store, make_cell("1", "esmc", dataset=HERE.label))
-    assert text_of(store) == "Not stored yet; `bench run --exhibit figure_6` trains it."
+    assert text_of(store) == "Fewer than two weights are stored yet; `bench run --exhibit figure_6` trains the others."
