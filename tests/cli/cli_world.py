@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -38,7 +39,11 @@ def environment() -> dict[str, str]:
 
 
 def use_cores(first: int = 0, last: int = 1) -> None:
-    """Keep this process to some cores: with one per job, every worker has one thread on any machine."""
+    """Keep this process to some cores: with one per job, every worker has one thread on any machine.
+
+    It also hears Ctrl-C again, which a process in the background of a script is started deaf to.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, cores[first : last + 1] or cores[:1])
 
