@@ -15,8 +15,8 @@ class TwinTowers(Towers):
     """:class:`Towers` whose last two, θ and θ', are held as (θ + θ') / 2 and (θ - θ') / 2. They start equal.
 
     A constraint on θ - θ' then reaches the half difference alone. Kept as θ and θ', both would pass its gradients
-    through an adaptive optimiser, whose accumulator they fill: a large coefficient would stop the twins from
-    learning instead of making them one. Kept so, the mean learns as a single tower that has both losses, and the
+    through an adaptive optimiser, whose accumulator they fill: a large coefficient would hardly let the twins
+    learn instead of making them one. Kept so, the mean learns as a single tower that has both losses, and the
     limit of a large coefficient is that tower (ESMC V-B: the Siamese network).
     """
 
