@@ -26,6 +26,7 @@ class ESMC(FunnelModule):
     source = "ESMC Eq. 11-17"
     needs = ("click", "cart", "purchase")
     knobs: ClassVar[tuple[str, ...]] = ("weight_car", "calibration", "constraint", "constraint_weight")
+    unweighted: ClassVar[tuple[str, ...]] = ("constraint",)
 
     def build(self, width: int) -> None:
         config = self.config
@@ -48,4 +49,5 @@ class ESMC(FunnelModule):
     @torch.no_grad()
     def notes(self) -> dict[str, float]:
         """``tower_distance``: the Euclidean distance of θ_CTCAR and θ_CTCVR."""
-        return {"tower_distance": (2.0 * gaussian(self.towers.tower("car"), self.towers.tower("cvr"))).sqrt().item()}
+        distance = (2.0 * gaussian(self.towers.tower("car"), self.towers.tower("cvr"))).sqrt().item()
+        return super().notes() | {"tower_distance": distance}

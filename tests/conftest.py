@@ -17,7 +17,7 @@ def make_city(rows: int = 4000, fields: int = 6, size: int = 20, users: int = 10
 
     Some purchases have no cart; calibration gives the training rows among them one, and ``cart_move``
     takes as many carts elsewhere. The global domain has more carts, at random. Exposure ids are in no order.
-    Wishes are left out.
+    Wishes, intent and dense features are left out.
     """
     rng = np.random.default_rng(seed)
     visits = rows // 8
@@ -47,7 +47,7 @@ def make_city(rows: int = 4000, fields: int = 6, size: int = 20, users: int = 10
     copied = cart | calibrated
     searched = click & ~bought & (rng.random(rows) < 0.1)
     columns = [click, cart, np.zeros(rows), bought, copied, copied & ~taken]
-    columns += [cart | searched, copied | searched, copied & ~taken | searched]
+    columns += [cart | searched, copied | searched, copied & ~taken | searched, np.zeros(rows)]
     labels = np.stack(columns, 1).astype(np.uint8)
     matched = int(calibrated.sum())
     summary = CalibrationSummary.model_construct(
@@ -62,7 +62,7 @@ def make_city(rows: int = 4000, fields: int = 6, size: int = 20, users: int = 10
             for index in range(fields)
         ),
         vocabulary=fields * size,
-        event_kinds=8,
+        event_kinds=10,
         splits=splits,
         users=users,
         visits=visits,
@@ -90,7 +90,7 @@ def make_city(rows: int = 4000, fields: int = 6, size: int = 20, users: int = 10
         history_start=(stop - length).astype(np.int64),
         history_stop=stop.astype(np.int64),
         event_item=rng.integers(0, size, events).astype(np.int32),
-        event_kind=rng.integers(0, 8, events).astype(np.uint8),
+        event_kind=rng.integers(0, 10, events).astype(np.uint8),
         event_time=event_time,
     )
 

@@ -11,6 +11,7 @@ from bench.core.errors import UserError, unknown
 
 Constraint = Literal["gaussian", "softmax", "softmax_unit"]
 Calibration = Literal["copy", "move", "none"]
+Action = Literal["cart", "wish", "cart_wish", "cart_wish_intent"]
 
 
 class Config(BaseModel):
@@ -24,12 +25,19 @@ class Config(BaseModel):
 
     # input
     embedding_dim: PositiveInt = Field(16, description="width of every embedding")
+    item_dim: PositiveInt | None = Field(None, description="width of the item's embedding; none: embedding_dim")
     embedding_std: float = Field(0.01, gt=0.0, description="standard deviation of initial embeddings")
     din_length: int = Field(20, ge=0, description="most recent events DIN attends over; 0 switches DIN off")
     eta_length: int = Field(100, ge=0, description="long history ETA retrieves from; 0 switches ETA off")
     eta_top_k: PositiveInt = Field(50, description="events that ETA keeps by Hamming distance (ESMC VI-A)")
     eta_bits: PositiveInt = Field(32, description="bits of ETA's SimHash")
     attention_hidden: PositiveInt = Field(16, description="hidden units of DIN's attention unit")
+    numeric_top: PositiveInt = Field(
+        64, description="dense features that are read, the most important first (ESM² 4.3.2)"
+    )
+    numeric: Literal["tanh", "bins"] = Field(
+        "tanh", description="dense features normalised (ESM² Eq. 17) or discretised"
+    )
 
     # towers
     hidden: tuple[PositiveInt, ...] = Field(
@@ -37,9 +45,25 @@ class Config(BaseModel):
     )
     activation: Literal["leaky_relu", "relu"] = "leaky_relu"
     dropout: float = Field(0.0, ge=0.0, lt=1.0)
-    experts: PositiveInt = Field(4, description="MMoE: number of experts")
+    experts: PositiveInt = Field(4, description="MMoE: number of experts; PLE: of each task's and of the shared ones")
+    levels: PositiveInt = Field(2, description="PLE: extraction levels")
+
+    # trees
+    trees: PositiveInt = Field(150, description="GBDT: number of trees (ESM² 4.1.4, as the next four)")
+    tree_depth: PositiveInt = Field(8, description="GBDT: greatest depth of a tree")
+    tree_leaf: PositiveInt = Field(20, description="GBDT: fewest rows of a leaf")
+    tree_rows: float = Field(0.6, gt=0.0, le=1.0, description="GBDT: share of the rows drawn for each tree")
+    tree_fields: float = Field(0.6, gt=0.0, le=1.0, description="GBDT: share of the features drawn for each tree")
 
     # labels, losses
+    action: Action = Field("cart", description="what makes up the deterministic action (ESM² Table 7)")
+    task_weighting: Literal["fixed", "uncertainty"] = Field(
+        "fixed", description="loss terms weighted as given, or by learned uncertainty (Kendall et al., CVPR 2018)"
+    )
+    oversampling: float = Field(10.0, ge=1.0, description="DNN-OS: how often a purchase counts among the clicked rows")
+    propensity_clip: float = Field(0.02, gt=0.0, le=1.0, description="ESCM²: least propensity that is divided by")
+    weight_risk: float = Field(0.1, ge=0.0, description="ESCM²: weight of the counterfactual risk of CVR")
+    weight_calibrator: float = Field(0.6, ge=0.0, description="AITM: weight of the behavioural expectation calibrator")
     constraint: Constraint = Field("gaussian", description="ESMC: reading of the parameter constraint")
     constraint_weight: float = Field(0.05, ge=0.0, description="ESMC: coefficient of the constraint (Eq. 17)")
     calibration: Calibration = Field("copy", description="Sample Calibration of the training carts (Eq. 14)")
@@ -67,6 +91,16 @@ class Config(BaseModel):
 #: Knobs that only some models have; all others concern every model.
 MODEL_KNOBS: tuple[str, ...] = (
     "experts",
+    "levels",
+    "trees",
+    "tree_depth",
+    "tree_leaf",
+    "tree_rows",
+    "tree_fields",
+    "oversampling",
+    "propensity_clip",
+    "weight_risk",
+    "weight_calibrator",
     "constraint",
     "constraint_weight",
     "calibration",
@@ -77,8 +111,13 @@ MODEL_KNOBS: tuple[str, ...] = (
 PRESETS: dict[str, Config] = {
     # ESMC, section VI-A: AdagradDecay 0.005, batch 1024, one epoch, LeakyReLU, top-k 50, weights 1.
     "esmc": Config(),
-    # ESM², section 4.1.4 and Table 2: Adam 0.0005, batch 1000, two epochs, dropout 0.5, 512-256-128-32, ReLU.
+    # ESM², section 4.1.4 and Table 2: Adam 0.0005, batch 1000, two epochs, dropout 0.5, 512-256-128-32, ReLU;
+    # 4.3: item embeddings of 128, 64 normalised numbers, carts and wishes. Its input has no histories.
     "esm2": Config(
+        item_dim=128,
+        din_length=0,
+        eta_length=0,
+        action="cart_wish",
         optimizer="adam",
         learning_rate=0.0005,
         batch_size=1000,

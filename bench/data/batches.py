@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from bench.core.config import Action, Calibration
 from bench.data.encoded import LABEL_COLUMNS, EncodedCity
+from bench.data.numbers import Numbers
 from bench.data.tables import ACTIONS, DOMAINS
 
 BLOCK_ROWS = 8
@@ -24,15 +26,17 @@ KINDS = len(ACTIONS) * len(DOMAINS)
 AGES = 16
 #: Contexts of an event: kind × age.
 CONTEXTS = KINDS * AGES
-#: Columns of ``labels.npy`` that hold the labels of a batch, by mode of Sample Calibration.
-COLUMNS: dict[str, list[int]] = {
-    mode: [LABEL_COLUMNS.index(name) for name in ("click", cart, "purchase", f"global_{mode}")]
-    for mode, cart in {"none": "cart", "copy": "cart_copy", "move": "cart_move"}.items()
-}
+#: The column of ``labels.npy`` that holds the carts, by mode of Sample Calibration.
+CARTS: dict[Calibration, str] = {"none": "cart", "copy": "cart_copy", "move": "cart_move"}
+_NO_NUMBERS = np.zeros((0, 0), dtype=np.float32)
 
 
 class Labels(NamedTuple):
-    """What B rows are learned from, as 0/1, each [B]; ``global_cart`` counts carts of both domains (ESMC Eq. 19)."""
+    """What B rows are learned from, as 0/1, each [B].
+
+    ``cart`` is the deterministic action that the cell takes (knob ``action``), by default a cart; ``global_cart``
+    counts carts of both domains (ESMC Eq. 19).
+    """
 
     click: Tensor
     cart: Tensor
@@ -41,7 +45,7 @@ class Labels(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """B rows in C blocks of at most R rows, with F fields and histories of L events."""
+    """B rows in C blocks of at most R rows, with F fields, D numbers and histories of L events."""
 
     rows: Tensor
     """Encoded row numbers, int64 [B]."""
@@ -59,6 +63,16 @@ class Batch(NamedTuple):
     """True for events that exist, bool [C, L]."""
     block_rows: int
     """R."""
+    dense: Tensor
+    """Normalised numbers in (-1, 1), float32 [B, D]."""
+
+
+def label_columns(calibration: Calibration, action: Action) -> tuple[list[int], list[int]]:
+    """Columns of ``labels.npy`` for :class:`Labels`, and those that count as its ``cart`` as well."""
+    names = action.split("_")
+    first = "wish" if names[0] == "wish" else CARTS[calibration]
+    columns = ("click", first, "purchase", f"global_{calibration}")
+    return [LABEL_COLUMNS.index(name) for name in columns], [LABEL_COLUMNS.index(name) for name in names[1:]]
 
 
 class BatchMaker:
@@ -68,13 +82,23 @@ class BatchMaker:
         city: encoded arrays.
         history: events of a history that are read at most; 0 for none.
         calibration: mode of Sample Calibration whose cart labels are read.
+        action: what makes up the deterministic action.
+        numbers: which dense features are read, and how; none by default.
     """
 
-    def __init__(self, city: EncodedCity, history: int, calibration: str = "none") -> None:
+    def __init__(
+        self,
+        city: EncodedCity,
+        history: int,
+        calibration: Calibration = "none",
+        action: Action = "cart",
+        numbers: Numbers | None = None,
+    ) -> None:
         # np.asarray drops the memmap subclass, whose indexing is slower; the pages stay on disk.
         self.ids, self.visit = np.asarray(city.ids), np.asarray(city.visit)
         self.labels = np.asarray(city.labels)
-        self.columns = COLUMNS[calibration]
+        self.columns, self.also = label_columns(calibration, action)
+        self.numbers = numbers
         self.visit_start = np.asarray(city.visit_start)
         self.start, self.stop = np.asarray(city.history_start), np.asarray(city.history_stop)
         self.item, self.kind = np.asarray(city.event_item), np.asarray(city.event_kind)
@@ -83,18 +107,26 @@ class BatchMaker:
 
     def make(self, rows: NDArray[np.int64]) -> Batch:
         """The batch of these encoded row numbers, in this order."""
-        labels = self.labels[rows][:, self.columns].astype(np.float32)
+        observed = self.labels[rows]
+        labels = observed[:, self.columns].astype(np.float32)
+        for column in self.also:
+            np.maximum(labels[:, 1], observed[:, column], out=labels[:, 1])
+        ids, dense = self.ids[rows].astype(np.int64), _NO_NUMBERS
+        if self.numbers is not None:
+            bins, dense = self.numbers.of(rows)
+            ids = np.concatenate((ids, bins), axis=1)
         slots, visits, width = self._blocks(self.visit[rows])
         events, contexts, mask = self._histories(visits)
         return Batch(
             torch.from_numpy(rows),
-            torch.from_numpy(self.ids[rows].astype(np.int64)),
+            torch.from_numpy(ids),
             torch.from_numpy(labels),
             torch.from_numpy(slots),
             torch.from_numpy(events),
             torch.from_numpy(contexts),
             torch.from_numpy(mask),
             width,
+            torch.from_numpy(dense) if len(dense) else torch.zeros(len(rows), 0),
         )
 
     def _blocks(self, visit: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int32], int]:

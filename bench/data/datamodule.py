@@ -8,10 +8,11 @@ import numpy as np
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
-from bench.core.config import Config
+from bench.core.config import Calibration, Config
 from bench.core.seeding import derive
 from bench.data.batches import Batch, Batches, BatchMaker, shuffled_by_visit
 from bench.data.encoded import EncodedCity
+from bench.data.numbers import numbers_of
 
 #: Rows of a batch when nothing is learned from it; more would only cost memory.
 EVALUATION_ROWS = 2048
@@ -22,21 +23,27 @@ class FunnelDataModule(pl.LightningDataModule):
 
     Training batches have exactly ``config.batch_size`` rows (the last one fewer), visits in an order that
     depends on (seed, epoch) only, and carts calibrated as ``calibration`` says. Validation and test
-    batches are in stored order with the labels as they were observed.
+    batches are in stored order with the labels as they were observed. Without ``histories`` none are read.
     """
 
-    def __init__(self, city: EncodedCity, config: Config, seed: int = 0, calibration: str = "none") -> None:
+    def __init__(
+        self,
+        city: EncodedCity,
+        config: Config,
+        seed: int = 0,
+        calibration: Calibration = "none",
+        histories: bool = True,
+    ) -> None:
         super().__init__()
         self.city, self.config, self.seed, self.calibration = city, config, seed, calibration
-        self.history = max(config.din_length, config.eta_length)
+        self.history = max(config.din_length, config.eta_length) if histories else 0
 
     def train_dataloader(self) -> DataLoader[Batch]:
         epoch = self.trainer.current_epoch if self.trainer is not None else 0
         rows = self.city.rows("train")
         visit = np.asarray(self.city.visit[rows.start : rows.stop])
         order = shuffled_by_visit(visit, rows.start, derive(self.seed, "order", epoch))
-        maker = BatchMaker(self.city, self.history, self.calibration)
-        return _loader(Batches(maker, order, self.config.batch_size))
+        return _loader(Batches(self._maker(self.calibration), order, self.config.batch_size))
 
     def val_dataloader(self) -> DataLoader[Batch]:
         return self._in_order("valid")
@@ -47,7 +54,11 @@ class FunnelDataModule(pl.LightningDataModule):
     def _in_order(self, split: str) -> DataLoader[Batch]:
         rows = self.city.rows(split)
         order = np.arange(rows.start, rows.stop, dtype=np.int64)
-        return _loader(Batches(BatchMaker(self.city, self.history), order, EVALUATION_ROWS))
+        return _loader(Batches(self._maker("none"), order, EVALUATION_ROWS))
+
+    def _maker(self, calibration: Calibration) -> BatchMaker:
+        config = self.config
+        return BatchMaker(self.city, self.history, calibration, config.action, numbers_of(self.city, config))
 
 
 def _loader(batches: Batches) -> DataLoader[Any]:

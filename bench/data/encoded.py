@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -14,15 +15,22 @@ from bench.core.publish import checksum
 from bench.data.calibration import CalibrationSummary
 from bench.data.tables import LABELS, TRUTH
 
-ENCODED_VERSION = 2
+ENCODED_VERSION = 3
 META = "meta.json"
 
 #: Columns of ``labels.npy``. ``cart_…`` is ``cart`` after Sample Calibration, equal to it outside training.
 #: ``global_none`` is a cart of any domain in the visit of a clicked row (of its own, or only in the behaviour log),
 #: the other two are that after Sample Calibration with carts of both domains, equal to it outside training.
-LABEL_COLUMNS: tuple[str, ...] = (*LABELS, "cart_copy", "cart_move", "global_none", "global_copy", "global_move")
+#: ``intent`` is a guess from the history (:mod:`bench.data.intent`), 0 outside training.
+LABEL_COLUMNS: tuple[str, ...] = (
+    *LABELS, "cart_copy", "cart_move", "global_none", "global_copy", "global_move", "intent",
+)  # fmt: skip
 
-#: Dtype of each array file ``<name>.npy``; ``truth`` only where the truth is known.
+DenseTable = Literal["users", "items"]
+DENSE_TABLES: tuple[DenseTable, ...] = ("users", "items")
+
+#: Dtype of each array file ``<name>.npy``; ``truth`` only where the truth is known, ``item``, ``dense_…`` and
+#: ``bins_…`` only where there are dense features.
 DTYPES: dict[str, str] = {
     "ids": "int32",
     "labels": "uint8",
@@ -36,6 +44,9 @@ DTYPES: dict[str, str] = {
     "event_item": "int32",
     "event_kind": "uint8",
     "event_time": "int64",
+    "item": "int32",
+    **{f"dense_{table}": "float32" for table in DENSE_TABLES},
+    **{f"bins_{table}": "uint8" for table in DENSE_TABLES},
 }
 
 
@@ -49,13 +60,29 @@ class EncodedField(BaseModel):
     offset: int
 
 
+class DenseField(BaseModel):
+    """A dense feature: column ``column`` of the arrays of its table.
+
+    ``bins``: values that its bin takes, 0 for missing; ``importance``: share of that of all dense features.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    table: DenseTable
+    column: int
+    bins: int
+    importance: float
+
+
 class Meta(BaseModel):
     """What the arrays hold.
 
     ``vocabulary``: rows of the one embedding table; ``event_kinds``: number of values of ``event_kind``;
     ``splits``: [start, stop) rows; ``counts``: rows and positive labels per split; ``calibration``: what Sample
     Calibration does with carts of ``recommendation``, and of both domains (``global``); ``has_cart``: the training
-    rows have a cart; ``checksums``: sha256 of every array file.
+    rows have a cart; ``dense``: the dense features, the most important first; ``items``: rows of the arrays of items;
+    ``checksums``: sha256 of every array file.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -75,6 +102,8 @@ class Meta(BaseModel):
     calibration: dict[str, CalibrationSummary]
     has_truth: bool
     has_cart: bool
+    dense: tuple[DenseField, ...] = ()
+    items: int = 0
     checksums: dict[str, str]
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -87,21 +116,29 @@ class Meta(BaseModel):
             **dict.fromkeys(("visit_start", "history_start", "history_stop"), (self.visits,)),
             **dict.fromkeys(("event_item", "event_kind", "event_time"), (self.events,)),
         }
-        return shapes | {"truth": (rows, len(TRUTH))} if self.has_truth else shapes
+        if self.has_truth:
+            shapes["truth"] = (rows, len(TRUTH))
+        if self.dense:
+            shapes["item"] = (rows,)
+            for table, owners in (("users", self.users), ("items", self.items)):
+                columns = sum(field.table == table for field in self.dense)
+                shapes |= {f"dense_{table}": (owners, columns), f"bins_{table}": (owners, columns)}
+        return shapes
 
 
 @dataclass(frozen=True)
 class EncodedCity:
     """A city's rows: train, valid, test, each sorted by user, visit and position; a visit's rows are contiguous.
 
-    N rows, F fields, V visits, E events. The history of a visit is ``event_*[history_start[v]:history_stop[v]]``:
-    this user's events before the visit, oldest first, so the recent ones are the tail.
+    N rows, F fields, V visits, E events, U users and I items with D dense features. The history of a visit is
+    ``event_*[history_start[v]:history_stop[v]]``: this user's events before the visit, oldest first, so the recent
+    ones are the tail.
     """
 
     folder: Path
     meta: Meta
     ids: np.ndarray  # [N, F] rows of the embedding table
-    labels: np.ndarray  # [N, 9] in the order of LABEL_COLUMNS
+    labels: np.ndarray  # [N, 10] in the order of LABEL_COLUMNS
     exposure: np.ndarray  # [N] exposure id
     user: np.ndarray  # [N] 0 … users - 1
     visit: np.ndarray  # [N] 0 … V - 1
@@ -112,6 +149,11 @@ class EncodedCity:
     event_item: np.ndarray  # [E] row of the embedding table, as in the field "item"
     event_kind: np.ndarray  # [E] index in ACTIONS * len(DOMAINS) + index in DOMAINS
     event_time: np.ndarray  # [E] seconds
+    item: np.ndarray | None = None  # [N] 0 … items - 1, the row of the arrays of items
+    dense_users: np.ndarray | None = None  # [U, D] (x - mean) / std, 0 where missing
+    dense_items: np.ndarray | None = None  # [I, D]
+    bins_users: np.ndarray | None = None  # [U, D] quantile bins, 0 where missing
+    bins_items: np.ndarray | None = None  # [I, D]
 
     @classmethod
     def load(cls, folder: Path) -> EncodedCity:

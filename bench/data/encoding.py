@@ -19,8 +19,10 @@ from bench.core.cell import digest
 from bench.core.errors import UserError
 from bench.core.publish import checksum
 from bench.data.calibration import MARKS, is_calibrated, mark_rows
+from bench.data.dense import write_dense
 from bench.data.encoded import DTYPES, ENCODED_VERSION, META, EncodedField, Meta, create
 from bench.data.histories import write_histories
+from bench.data.intent import mark_intent
 from bench.data.sql import choice, connect, fetch, name, open_tables, stream
 from bench.data.tables import (
     ACTIONS,
@@ -46,7 +48,7 @@ class EncodingSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     min_count: PositiveInt = Field(1, description="training rows that a category needs to get an id")
-    bins: PositiveInt = Field(16, description="most quantile bins of a numeric feature")
+    bins: PositiveInt = Field(16, le=254, description="most quantile bins of a numeric or dense feature")
     window_days: float | None = Field(None, gt=0, description="Sample Calibration: greatest age of a cart in days")
     memory_limit: str = Field("1GB", exclude=True)
     threads: PositiveInt | None = Field(None, exclude=True)
@@ -96,25 +98,41 @@ def _encode(
     counts = _split_counts(connection)
     users, visits = _index_visits(connection)
     calibration = mark_rows(connection, settings.window_days, is_calibrated(manifest))
+    mark_intent(connection)
+    fields_of_rows = [feature for feature in manifest.features if feature.kind != "dense"]
+    has_dense = len(fields_of_rows) < len(manifest.features)
+    items = _index_items(connection) if has_dense else 0
 
     stops = list(itertools.accumulate(counts[split]["rows"] for split in SPLITS))
     splits = {split: (stop - counts[split]["rows"], stop) for split, stop in zip(SPLITS, stops, strict=True)}
-    local = fit(connection, manifest.features, settings.min_count, settings.bins)
+    local = fit(connection, fields_of_rows, settings.min_count, settings.bins)
     row_columns = {
         "exposure": "source.exposure",
         "user": "visits.u",
         "visit": "visits.v",
-        **{f"ids/{feature.name}": local.sql.get(feature.name, "0") for feature in manifest.features},
+        **({"item": "item_rows.i"} if has_dense else {}),
+        **{f"ids/{feature.name}": local.sql.get(feature.name, "0") for feature in fields_of_rows},
         **{f"labels/{label}": sql for label, sql in _LABEL_SQL.items()},
         **{f"truth/{column}": f"truth.{column}" for column in TRUTH if "truth" in columns},
     }
-    joins = [*local.joins, "LEFT JOIN marked ON marked.exposure = source.exposure"]
+    joins = [
+        *local.joins,
+        "LEFT JOIN marked ON marked.exposure = source.exposure",
+        "LEFT JOIN intended ON intended.exposure = source.exposure",
+    ]
+    if has_dense:
+        joins.append("JOIN item_rows ON item_rows.item = source.item")
     if "truth" in columns:
         joins.append("LEFT JOIN truth ON truth.exposure = source.exposure")
     _write_rows(connection, out, stops[-1], row_columns, joins)
-    fields = _finish_ids(out, manifest.features, local.sizes, splits["train"][1], settings.min_count)
+    fields = _finish_ids(out, fields_of_rows, local.sizes, splits["train"][1], settings.min_count)
     item = next((field for field in fields if field.name == "item"), None)
     events = write_histories(connection, out, item if "events" in columns else None)
+    dense = (
+        write_dense(connection, out, manifest.features, users, items, splits["train"][1], settings.bins)
+        if has_dense
+        else []
+    )
     return Meta(
         dataset=manifest.dataset,
         city=manifest.city,
@@ -130,6 +148,8 @@ def _encode(
         calibration=calibration,
         has_truth="truth" in columns,
         has_cart=counts["train"]["cart"] > 0,
+        dense=tuple(dense),
+        items=items,
         checksums={path.name: checksum(path) for path in sorted(out.glob("*.npy"))},
     )
 
@@ -144,6 +164,7 @@ _LABEL_SQL = {label: f"source.{label}" for label in LABELS} | {
     "global_none": _GLOBAL,
     "global_copy": _GLOBAL_COPIED,
     "global_move": f"{_GLOBAL_COPIED} AND NOT {_MARK['global_given']}",
+    "intent": "intended.exposure IS NOT NULL",
 }
 
 
@@ -184,6 +205,15 @@ def _index_visits(connection: duckdb.DuckDBPyConnection) -> tuple[int, int]:
     if counts["ids"] != counts["n"]:
         raise UserError("a visit must lie in one split and have one user, but some do not; mend the source.")
     return int(counts["users"][0]), int(counts["n"][0])
+
+
+def _index_items(connection: duckdb.DuckDBPyConnection) -> int:
+    """Make the table ``item_rows`` (item, dense i) of the exposed items; returns their number."""
+    connection.execute(
+        """CREATE TABLE item_rows AS
+           SELECT item, row_number() OVER (ORDER BY item) - 1 AS i FROM (SELECT DISTINCT item FROM exposures)"""
+    )
+    return int(fetch(connection, "SELECT count(*) AS n FROM item_rows")["n"][0])
 
 
 def _write_rows(

@@ -17,15 +17,10 @@ class SourceOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    scale: float = Field(0.001, gt=0.0, le=1.0, description="share of the published size (simulated only)")
+    scale: float | None = Field(None, gt=0.0, le=1.0, description="share of the published size; none: the default's")
     seed: int = Field(0, ge=0, description="seed of the simulation; the same for all models")
     knobs: dict[str, Any] = Field({}, description="knobs of the simulation that differ from the defaults")
     data_dir: Path | None = Field(None, description="where the raw files of a log lie")
-
-    def varied(self, knobs: Mapping[str, Any], size: float = 1.0) -> SourceOptions:
-        """These options with other ``knobs`` and ``size`` times the scale."""
-        scale = min(1.0, float(f"{self.scale * size:.6g}"))
-        return self.model_copy(update={"knobs": {**self.knobs, **knobs}, "scale": scale})
 
 
 class Source(ABC):
@@ -35,6 +30,10 @@ class Source(ABC):
     summary: ClassVar[str]
     #: Whether it is a simulation, with a scale and knobs.
     simulated: ClassVar[bool] = False
+    #: Share of the published size where none is asked for (simulated only).
+    default_scale: ClassVar[float] = 1.0
+    #: The protocol under which its paper compares models.
+    preset: ClassVar[str] = "esmc"
 
     def __init__(self, options: SourceOptions) -> None:
         """
@@ -49,7 +48,13 @@ class Source(ABC):
 
     def varied(self, knobs: Mapping[str, Any], size: float = 1.0) -> Source:
         """This dataset with other knobs of the simulation and ``size`` times its scale."""
-        return type(self)(self.options.varied(knobs, size))
+        scale = self.options.scale if size == 1.0 else min(1.0, float(f"{self.scale * size:.6g}"))
+        return type(self)(self.options.model_copy(update={"knobs": {**self.options.knobs, **knobs}, "scale": scale}))
+
+    @property
+    def scale(self) -> float:
+        """Share of the published size."""
+        return self.default_scale if self.options.scale is None else self.options.scale
 
     @property
     def label(self) -> str:

@@ -9,7 +9,7 @@ A folder of Parquet files ``<table>.parquet``, published by one rename:
     A log that mixes both domains adds ``domain`` (recommendation, search), which tells Sample Calibration whose
     carts they are. Without it, every exposure is a recommendation.
 ``events``
-    the whole behaviour log: ``user``, ``item``, ``time``, ``visit``, ``action`` (click, cart, wish, purchase),
+    the whole behaviour log: ``user``, ``item``, ``time``, ``visit``, ``action`` (click, cart, wish, purchase, browse),
     ``domain`` (recommendation, search); absent where a log has none. A visit has one id in both tables; an event
     outside of visits has none. It may begin before the first exposure: then the first day's histories are there,
     and the carts of the first bad-case purchases.
@@ -41,7 +41,7 @@ MANIFEST = "manifest.json"
 TABLES: tuple[str, ...] = ("exposures", "events", "users", "items", "truth")
 LABELS: tuple[str, ...] = ("click", "cart", "wish", "purchase")
 SPLITS: tuple[str, ...] = ("train", "valid", "test")
-ACTIONS: tuple[str, ...] = ("click", "cart", "wish", "purchase")
+ACTIONS: tuple[str, ...] = ("click", "cart", "wish", "purchase", "browse")
 DOMAINS: tuple[str, ...] = ("recommendation", "search")
 TRUTH: tuple[str, ...] = ("p_click", "p_cart", "p_purchase")
 
@@ -62,14 +62,15 @@ class Feature(BaseModel):
     """One input field: a column of a table, or a ``cross``.
 
     ``categorical`` takes any type, ``numeric`` is cut into quantile bins, ``cross`` combines the categories of
-    the two or more other features named in ``of``. The feature ``item`` also gives the events their ids.
+    the two or more other features named in ``of``. The feature ``item`` also gives the events their ids. ``dense``
+    is one of many numbers of a user or an item: models read the most important ones, normalised or in bins.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     table: Literal["exposures", "users", "items", "cross"]
-    kind: Literal["categorical", "numeric", "cross"] = "categorical"
+    kind: Literal["categorical", "numeric", "dense", "cross"] = "categorical"
     of: tuple[str, ...] = ()
 
 

@@ -87,12 +87,14 @@ def apply_cross(keys: np.ndarray, values: np.ndarray) -> np.ndarray:
 def feature_problems(features: Sequence[Feature], columns: Mapping[str, Sequence[str]]) -> list[str]:
     """What is wrong with a feature list for tables with these ``columns``, one line each."""
     names = [feature.name for feature in features]
-    plain = {feature.name for feature in features if feature.table != "cross"}
+    plain = {feature.name for feature in features if feature.kind not in ("cross", "dense")}
     problems = [] if features else ["the feature list must have a feature, but is empty"]
     problems += [f"feature {twice!r} must be listed once" for twice in sorted({n for n in names if names.count(n) > 1})]
     for feature in features:
         if (feature.kind == "cross") != (feature.table == "cross"):
             problems.append(f"feature {feature.name!r} must have both kind and table 'cross', or neither")
+        elif feature.kind == "dense" and feature.table not in ("users", "items"):
+            problems.append(f"dense feature {feature.name!r} must be a column of users or items, not of exposures")
         elif feature.kind == "cross":
             if len(feature.of) < 2 or not plain.issuperset(feature.of):
                 problems.append(f"cross {feature.name!r} must be of two or more other features, but is of {feature.of}")

@@ -41,7 +41,7 @@ def evaluate(
         probabilities: some of ctr, cvr, car, ctcvr, ctcar, each [n]; float64 keeps those near 1 apart from 1.
         labels: click, cart, purchase, each [n], 0 or 1.
         users: [n].
-        truth: p_click, p_cart, p_purchase (the last two given a click), each [n]; simulated data only.
+        truth: p_click, p_cart, p_purchase (the last two given a click), each [n], as far as known.
         metrics: which of :data:`METRICS`.
 
     Returns:
@@ -66,7 +66,7 @@ def evaluate(
             rows = mask(space, labels)
             p, y, who = values[rows], goal.label(labels)[rows], users[rows]
             results = {name: METRICS[name](p, y, who) for name in wanted}
-            if truth is not None:
+            if truth is not None and set(goal.truth) <= truth.keys():
                 ceiling = auc(goal.true_probability(truth)[rows], y)
                 model = results["auc"] if "auc" in results else auc(p, y)
                 results["ceiling"] = ceiling

@@ -1,4 +1,4 @@
-"""The part that is the same for all models: shared embedding, DIN, ETA, concatenated (ESMC section V-A)."""
+"""The part that is the same for all models: shared embedding, DIN, ETA, numbers, concatenated (ESMC section V-A)."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from bench.core.config import Config
 from bench.core.seeding import derive
 from bench.data.batches import CONTEXTS, Batch
 from bench.data.encoded import EncodedCity
+from bench.data.numbers import chosen
 from bench.nn.embedding import EmbeddingTable
 from bench.nn.interest import InterestAttention
 from bench.nn.retrieval import HashRetrieval
@@ -19,39 +20,60 @@ from bench.nn.retrieval import HashRetrieval
 class InputShape(NamedTuple):
     """What a model must know of the data: rows of the embedding table, fields, and which field is the item.
 
-    ``item`` is None where no field is: such data has no events, and DIN and ETA are left out.
+    ``item`` is None where no field is: such data has no events, and DIN and ETA are left out. ``items`` are the
+    [start, stop) rows of the table that the item has; ``dense``: normalised numbers of a row; ``sizes``: ids per field.
     """
 
     vocabulary: int
     fields: int
     item: int | None
+    items: tuple[int, int] = (0, 0)
+    dense: int = 0
+    sizes: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, city: EncodedCity) -> InputShape:
-        names = [field.name for field in city.meta.fields]
-        return cls(city.meta.vocabulary, len(names), names.index("item") if "item" in names else None)
+    def of(cls, city: EncodedCity, config: Config = Config()) -> InputShape:
+        fields = {field.name: field for field in city.meta.fields}
+        numbers = chosen(city.meta, config.numeric_top)
+        bins = [field.bins for field in numbers] if config.numeric == "bins" else []
+        item = fields.get("item")
+        return cls(
+            city.meta.vocabulary + sum(bins),
+            len(fields) + len(bins),
+            None if item is None else list(fields).index("item"),
+            (0, 0) if item is None else (item.offset, item.offset + item.size),
+            0 if bins else len(numbers),
+            (*(field.size for field in fields.values()), *bins),
+        )
 
 
 class FunnelInputs(nn.Module):
-    """Batch → one vector per row: field embeddings, recent interest (DIN), long-term interest (ETA).
+    """Batch → one vector per row: field embeddings, recent interest (DIN), long-term interest (ETA), numbers.
 
-    An event's vector is its item's embedding plus an embedding of its context (action, domain, age).
+    An event's vector is its item's embedding plus an embedding of its context (action, domain, age). Where the
+    item's embedding has a width of its own (``item_dim``), it lies in a table of its own.
     """
 
     def __init__(self, config: Config, shape: InputShape) -> None:
         super().__init__()
         dim = config.embedding_dim
         self.item = shape.item
+        item_dim = dim if shape.item is None else config.item_dim or dim
+        self.start, stop = shape.items if item_dim != dim else (0, 0)
         self.din_length, self.eta_length = (0, 0) if shape.item is None else (config.din_length, config.eta_length)
-        self.table = EmbeddingTable(shape.vocabulary, dim, config.embedding_std)
-        self.din = InterestAttention(dim, config.attention_hidden) if self.din_length else None
-        self.eta = HashRetrieval(dim, config.eta_top_k, config.eta_bits) if self.eta_length else None
+        self.table = EmbeddingTable(shape.vocabulary - (stop - self.start), dim, config.embedding_std)
+        self.items = EmbeddingTable(stop - self.start, item_dim, config.embedding_std) if item_dim != dim else None
+        self.din = InterestAttention(item_dim, config.attention_hidden) if self.din_length else None
+        self.eta = HashRetrieval(item_dim, config.eta_top_k, config.eta_bits) if self.eta_length else None
         histories = (self.din is not None) + (self.eta is not None)
-        self.context = nn.Parameter(torch.zeros(CONTEXTS, dim)) if histories else None
-        self.width = dim * (shape.fields + histories)
+        self.context = nn.Parameter(torch.zeros(CONTEXTS, item_dim)) if histories else None
+        has_item = shape.item is not None
+        self.width = dim * (shape.fields - has_item) + item_dim * (has_item + histories) + shape.dense
 
     def reset(self, seed: int) -> None:
         self.table.reset(torch.Generator().manual_seed(derive(seed, "table")))
+        if self.items is not None:
+            self.items.reset(torch.Generator().manual_seed(derive(seed, "items")))
         if self.context is not None:
             generator = torch.Generator().manual_seed(derive(seed, "context"))
             self.context.data.normal_(0.0, self.table.std, generator=generator)
@@ -61,23 +83,38 @@ class FunnelInputs(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """[B, width]."""
-        rows, fields = batch.ids.shape
-        if self.context is None:
-            alone: Tensor = self.table(batch.ids)
-            return alone.view(rows, -1)
-        blocks, length = batch.events.shape
-        vectors = self.table(torch.cat([batch.ids.view(-1), batch.events.reshape(-1)]))
-        own, events = vectors.split([rows * fields, blocks * length])
-        own = own.view(rows, fields, -1)
-        dim = own.shape[-1]
-        context = self.context.index_select(0, batch.contexts.reshape(-1))
-        events = (events + context).view(blocks, length, dim)
-        items = own.new_zeros(blocks * batch.block_rows, dim).index_copy(0, batch.slots, own[:, self.item])
-        items = items.view(blocks, batch.block_rows, dim)
-        parts = [own.reshape(rows, -1)]
-        for module, recent in ((self.din, self.din_length), (self.eta, self.eta_length)):
-            if module is not None:
-                first = max(0, length - recent)
-                interest = module(items, events[:, first:], batch.mask[:, first:])
-                parts.append(interest.reshape(-1, dim).index_select(0, batch.slots))
+        fields, items, events = self._embedded(batch)
+        parts = [fields]
+        if self.context is not None:
+            assert items is not None
+            blocks, length = batch.events.shape
+            dim = items.shape[-1]
+            context = self.context.index_select(0, batch.contexts.reshape(-1))
+            events = (events + context).view(blocks, length, dim)
+            rows = items.new_zeros(blocks * batch.block_rows, dim).index_copy(0, batch.slots, items)
+            rows = rows.view(blocks, batch.block_rows, dim)
+            for module, recent in ((self.din, self.din_length), (self.eta, self.eta_length)):
+                if module is not None:
+                    first = max(0, length - recent)
+                    interest = module(rows, events[:, first:], batch.mask[:, first:])
+                    parts.append(interest.reshape(-1, dim).index_select(0, batch.slots))
+        if batch.dense.shape[1]:
+            parts.append(batch.dense)
         return torch.cat(parts, dim=1)
+
+    def _embedded(self, batch: Batch) -> tuple[Tensor, Tensor | None, Tensor]:
+        """All fields [B, …], the items [B, item_dim] and the events [C · L, item_dim], each table looked up once."""
+        rows, fields = batch.ids.shape
+        events = batch.events.reshape(-1) if self.context is not None else batch.events.new_zeros(0)
+        if self.items is None:
+            found = self.table(torch.cat([batch.ids.view(-1), events]))
+            own, of_events = found.split([rows * fields, len(events)])
+            own = own.view(rows, fields, -1)
+            return own.reshape(rows, -1), None if self.item is None else own[:, self.item], of_events
+        item = self.item
+        assert item is not None
+        after = batch.ids[:, item + 1 :] - self.items.rows
+        others: Tensor = self.table(torch.cat([batch.ids[:, :item], after], dim=1))
+        found = self.items(torch.cat([batch.ids[:, item], events]) - self.start)
+        items, of_events = found.split([rows, len(events)])
+        return torch.cat([others.reshape(rows, -1), items], dim=1), items, of_events

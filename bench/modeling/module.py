@@ -14,8 +14,10 @@ from bench.core.seeding import derive
 from bench.data.batches import Batch, Labels
 from bench.modeling.inputs import FunnelInputs, InputShape
 from bench.modeling.outputs import FunnelOutput
+from bench.nn.embedding import EmbeddingTable
 from bench.nn.mlp import Towers
 from bench.nn.optimisers import AdagradDecay, Adam, RowOptimizer
+from bench.nn.uncertainty import UncertaintyWeights
 
 
 class FunnelModule(pl.LightningModule):
@@ -37,13 +39,20 @@ class FunnelModule(pl.LightningModule):
     needs: ClassVar[tuple[str, ...]] = ("click", "purchase")
     #: Which of ``MODEL_KNOBS`` it uses.
     knobs: ClassVar[tuple[str, ...]] = ()
+    #: Loss terms that judge no probability, such as a constraint: ``task_weighting`` leaves them as they are.
+    unweighted: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, config: Config, shape: InputShape, seed: int = 0) -> None:
         super().__init__()
         self.config, self.seed = config, seed
-        self.inputs = FunnelInputs(config, shape)
+        self.inputs = self.make_inputs(shape)
         self.build(self.inputs.width)
+        self.uncertainty = UncertaintyWeights(self._tasks()) if config.task_weighting == "uncertainty" else None
         self.reset()
+
+    def make_inputs(self, shape: InputShape) -> Any:
+        """The module from a batch to [B, width], with ``width`` and ``reset(seed)``."""
+        return FunnelInputs(self.config, shape)
 
     @abstractmethod
     def build(self, width: int) -> None:
@@ -71,20 +80,39 @@ class FunnelModule(pl.LightningModule):
             terms["ctcar"] = self.config.weight_car * output.ctcar.cross_entropy(labels.click * labels.cart).mean()
         return terms
 
+    def total(self, terms: dict[str, Tensor]) -> Tensor:
+        """What is minimised: the sum of the terms, under ``task_weighting="uncertainty"`` with learned weights."""
+        if self.uncertainty is not None:
+            terms = self.uncertainty(terms)
+        return torch.stack(list(terms.values())).sum()
+
     def notes(self) -> dict[str, float]:
-        """Facts about the trained parameters that are stored in the cell's record."""
-        return {}
+        """Facts about the trained parameters that are stored in the cell's record: learned weights, if any."""
+        learned = {} if self.uncertainty is None else self.uncertainty.weights()
+        return {f"learned_weight_{name}": weight for name, weight in learned.items()}
 
     def towers_on(self, width: int, *names: str) -> Towers:
         """Twin towers of the configured shape with one logit each."""
         return Towers(names, width, self.config.hidden, 1, self.config.activation, self.config.dropout)
 
+    def tables(self) -> list[EmbeddingTable]:
+        """All embedding tables: they are updated on the rows that a batch touched."""
+        return [module for module in self.modules() if isinstance(module, EmbeddingTable)]
+
+    @torch.no_grad()
+    def _tasks(self) -> list[str]:
+        """Names of the loss terms that can be weighted, from a row of zeros."""
+        zeros = torch.zeros(1)
+        self.eval()
+        terms = self.losses(self.compose(torch.zeros(1, self.inputs.width)), Labels(*[zeros] * len(Labels._fields)))
+        self.train()
+        return [name for name in terms if name not in self.unweighted]
+
     # Lightning
 
     def training_step(self, batch: Batch, index: int) -> dict[str, Any]:
         terms = self.losses(self(batch), Labels(*batch.labels.unbind(1)))
-        loss = torch.stack(list(terms.values())).sum()
-        return {"loss": loss, "terms": {name: term.detach() for name, term in terms.items()}}
+        return {"loss": self.total(terms), "terms": {name: term.detach() for name, term in terms.items()}}
 
     def validation_step(self, batch: Batch, index: int) -> dict[str, Tensor]:
         return self.predict_step(batch, index)
@@ -103,12 +131,12 @@ class FunnelModule(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def optimizer(self) -> RowOptimizer:
-        config, table = self.config, self.inputs.table
+        config, tables = self.config, self.tables()
         if config.optimizer == "adam":
-            return Adam(self.parameters(), [table], lr=config.learning_rate)
+            return Adam(self.parameters(), tables, lr=config.learning_rate)
         return AdagradDecay(
             self.parameters(),
-            [table],
+            tables,
             lr=config.learning_rate,
             initial_accumulator=config.initial_accumulator,
             decay=config.accumulator_decay,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from torch import Tensor
+
 from bench.nn.funnel import LogProb
 
 
@@ -13,6 +15,7 @@ class FunnelOutput(NamedTuple):
 
     ``ctr`` = P(click | exposure), ``cvr`` = P(purchase | click), ``car`` = P(cart | click),
     ``ctcvr`` = P(click and purchase | exposure), ``ctcar`` = P(click and cart | exposure).
+    ``imputed`` is no probability: the CVR loss [B] that a row would have, where a model estimates it (ESCM²-DR).
     """
 
     ctr: LogProb
@@ -20,7 +23,8 @@ class FunnelOutput(NamedTuple):
     ctcvr: LogProb
     car: LogProb | None = None
     ctcar: LogProb | None = None
+    imputed: Tensor | None = None
 
     def present(self) -> Iterator[tuple[str, LogProb]]:
         """(name, probability) of the steps that the model has."""
-        return ((name, value) for name, value in self._asdict().items() if value is not None)
+        return ((name, value) for name, value in self._asdict().items() if isinstance(value, LogProb))

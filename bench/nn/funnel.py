@@ -35,6 +35,16 @@ class LogProb(NamedTuple):
             torch.logaddexp(self.yes + if_yes.no, self.no + if_no.no),
         )
 
+    def divide(self, whole: LogProb) -> LogProb:
+        """p / w: the conditional probability of a part, given the whole that it lies in.
+
+        Where p > w, which no part can be, it is clipped at 1: log p is 0 there, and log(1-p) is -inf.
+        """
+        yes = (self.yes - whole.yes).clamp_max(0.0)
+        near_one = yes > -0.6931471805599453
+        far, near = yes.masked_fill(near_one, -1.0), yes.masked_fill(~near_one, -0.5)
+        return LogProb(yes, torch.where(near_one, (-near.expm1()).log(), (-far.exp()).log1p()))
+
     def cross_entropy(self, label: Tensor) -> Tensor:
         """-y log p - (1-y) log(1-p) per row, label 0 or 1 (ESMC Eq. 2)."""
         return -torch.where(label > 0, self.yes, self.no)

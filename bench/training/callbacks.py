@@ -17,6 +17,7 @@ from bench.core.record import CurvePoint
 from bench.data.batches import Batch, Labels
 from bench.data.encoded import EncodedCity
 from bench.metrics.torch_metrics import FunnelMetrics
+from bench.modeling.fitted import FittedModule
 
 #: Points of a stored loss curve, about.
 CURVE_POINTS = 100
@@ -43,16 +44,21 @@ class LossCurve(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
+        self.rows += len(batch.rows)
+        if not outputs["terms"]:
+            return
         for name, term in outputs["terms"].items():
             self._sums[name] = self._sums[name] + term if name in self._sums else term
         self._count += 1
-        self.rows += len(batch.rows)
         if self._count == self._every:
             self._close(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self._count:
             self._close(trainer)
+        if isinstance(pl_module, FittedModule):
+            for part, losses in enumerate(pl_module.curve, start=1):
+                self._add(trainer, part, losses)
 
     def _close(self, trainer: pl.Trainer) -> None:
         losses = {name: float(total) / self._count for name, total in self._sums.items()}
@@ -60,10 +66,13 @@ class LossCurve(pl.Callback):
         for name, value in losses.items():
             if not math.isfinite(value):
                 raise CellError(f"diverged: the {name} loss is {value} at step {trainer.global_step}")
-        self.points.append(CurvePoint(step=trainer.global_step, rows=self.rows, losses=losses))
+        self._add(trainer, trainer.global_step, losses)
+
+    def _add(self, trainer: pl.Trainer, step: int, losses: dict[str, float]) -> None:
+        self.points.append(CurvePoint(step=step, rows=self.rows, losses=losses))
         if trainer.logger is not None:
             named = {f"loss/{name}": value for name, value in losses.items()}
-            trainer.logger.log_metrics(named | {"rows": self.rows}, step=trainer.global_step)
+            trainer.logger.log_metrics(named | {"rows": self.rows}, step=step)
 
 
 class Evaluation(pl.Callback):
@@ -110,10 +119,18 @@ class ProgressReport(pl.Callback):
         self.done = 0
         self._last = 0.0
 
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if isinstance(pl_module, FittedModule):
+            pl_module.tell = lambda share: self._tell(round(share * self.total))
+
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
-        self.done += len(batch.rows)
+        if not isinstance(pl_module, FittedModule):
+            self._tell(self.done + len(batch.rows))
+
+    def _tell(self, done: int) -> None:
+        self.done = done
         now = time.monotonic()
         if now - self._last >= self.interval:
             self._last = now

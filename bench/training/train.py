@@ -18,12 +18,14 @@ import torch
 from safetensors.torch import save_file
 
 from bench.core.cell import SCHEMA_VERSION, Cell
+from bench.core.config import Calibration, Config
 from bench.core.errors import CellError
 from bench.core.record import PREDICTIONS, WEIGHTS, Cost, Metric, Record, Split
 from bench.core.registry import MODELS
 from bench.core.seeding import derive
 from bench.data.datamodule import FunnelDataModule
 from bench.data.encoded import EncodedCity
+from bench.modeling.fitted import FittedModule
 from bench.modeling.inputs import InputShape
 from bench.modeling.module import FunnelModule
 from bench.training.callbacks import Evaluation, LossCurve, ProgressReport, Reporter, TrainingClock
@@ -31,7 +33,7 @@ from bench.training.memory import PeakMemory
 from bench.training.predictions import truth_of, write_predictions
 from bench.training.tracking import Mode, summarise, tracked
 
-PACKAGES = ("torch", "pytorch-lightning", "torchmetrics", "numpy", "duckdb", "wandb", "esm-bench")
+PACKAGES = ("torch", "pytorch-lightning", "torchmetrics", "numpy", "duckdb", "lightgbm", "wandb", "esm-bench")
 
 
 def _silent(stage: str, done: int, total: int) -> None:
@@ -63,19 +65,21 @@ def train_cell(
         if first == last:
             raise CellError(f"the {split} split has no rows")
     start, memory = time.perf_counter(), PeakMemory()
-    model_class: type[FunnelModule] = MODELS.get(cell.model)
+    model_class: type[FunnelModule] | type[FittedModule] = MODELS.get(cell.model)
+    fitted = issubclass(model_class, FittedModule)
+    epochs = 1 if fitted else cell.config.epochs
     torch.manual_seed(derive(cell.seed, "dropout"))
-    model = model_class(cell.config, InputShape.of(city), cell.seed)
-    calibration = cell.config.calibration if "calibration" in model.knobs else "none"
-    data = FunnelDataModule(city, cell.config, cell.seed, calibration)
+    model = model_class(cell.config, InputShape.of(city, cell.config), cell.seed)
+    calibration: Calibration = cell.config.calibration if "calibration" in model.knobs else "none"
+    data = FunnelDataModule(city, cell.config, cell.seed, calibration, histories=not fitted)
     rows = city.rows("train")
-    train_rows = (rows.stop - rows.start) * cell.config.epochs
+    train_rows = (rows.stop - rows.start) * epochs
     curve, evaluation, clock = LossCurve(), Evaluation(city), TrainingClock()
     metrics: dict[Split, dict[str, Metric]] = {}
 
     with tracked(cell, wandb_folder or folder, wandb_mode, wandb_group) as logger:
         trainer = pl.Trainer(
-            max_epochs=cell.config.epochs,
+            max_epochs=epochs,
             accelerator="cuda" if torch.cuda.is_available() else "cpu",
             devices=1,
             logger=logger or False,
@@ -88,7 +92,7 @@ def train_cell(
             use_distributed_sampler=False,
         )
         trainer.fit(model, datamodule=data)
-        metrics["valid"] = _evaluated(evaluation, city, "valid")
+        metrics["valid"] = _evaluated(evaluation, city, "valid", cell.config)
         summarise(logger, "valid", metrics["valid"])
         predict_speed = math.nan
         if cell.test:
@@ -97,7 +101,7 @@ def train_cell(
             trainer.test(model, datamodule=data, verbose=False)
             tested = city.rows("test")
             predict_speed = (tested.stop - tested.start) / (time.perf_counter() - test_start)
-            metrics["test"] = _evaluated(evaluation, city, "test")
+            metrics["test"] = _evaluated(evaluation, city, "test", cell.config)
             summarise(logger, "test", metrics["test"])
             assert evaluation.metrics is not None
             write_predictions(folder / PREDICTIONS, city, evaluation.metrics.probabilities())
@@ -160,8 +164,8 @@ def device_name(trainer: pl.Trainer) -> str:
     return f"cpu ({platform.machine()}, {torch.get_num_threads()} threads)"
 
 
-def _evaluated(evaluation: Evaluation, city: EncodedCity, split: Split) -> dict[str, Metric]:
-    """All metrics of the predictions just gathered.
+def _evaluated(evaluation: Evaluation, city: EncodedCity, split: Split, config: Config) -> dict[str, Metric]:
+    """All metrics of the predictions just gathered. No truth is known of an action other than a cart.
 
     Raises:
         CellError: a prediction is not finite.
@@ -170,4 +174,7 @@ def _evaluated(evaluation: Evaluation, city: EncodedCity, split: Split) -> dict[
     for name, values in evaluation.metrics.probabilities().items():
         if not np.isfinite(values).all():
             raise CellError(f"diverged: {name} is not finite on {split} rows")
-    return evaluation.metrics.results(truth_of(city, split))
+    truth = truth_of(city, split)
+    if truth is not None and config.action != "cart":
+        del truth["p_cart"]
+    return evaluation.metrics.results(truth)

@@ -135,7 +135,7 @@ def test_types(city: EncodedCity) -> None:
     batch = BatchMaker(city, 20).make(np.arange(50))
     kinds = {name: str(value.dtype) for name, value in batch._asdict().items() if name != "block_rows"}
     integers = dict.fromkeys(("rows", "ids", "slots", "events", "contexts"), "torch.int64")
-    assert kinds == integers | {"labels": "torch.float32", "mask": "torch.bool"}
+    assert kinds == integers | {"labels": "torch.float32", "dense": "torch.float32", "mask": "torch.bool"}
 
 
 def test_age_buckets_by_hand(city: EncodedCity) -> None:
@@ -158,7 +158,7 @@ def test_age_buckets_by_hand(city: EncodedCity) -> None:
 
 
 def test_contexts_have_room_for_every_kind_and_age() -> None:
-    assert KINDS == len(ACTIONS) * len(DOMAINS) == 8
+    assert KINDS == len(ACTIONS) * len(DOMAINS) == 10
     assert CONTEXTS == KINDS * AGES
 
 

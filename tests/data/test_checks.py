@@ -103,7 +103,8 @@ def test_sound_tables_without_events_users_and_items(tmp_path: Path) -> None:
         ),
         (
             changed("events", action=["click", "view"]),
-            "events.parquet: action must be one of click, cart, wish, purchase, but 1 rows differ, the first is row 1",
+            "events.parquet: action must be one of click, cart, wish, purchase, browse, but 1 rows differ, the first "
+            "is row 1",
         ),
         (
             changed("events", domain=["shop", "shop"]),

@@ -58,6 +58,6 @@ def test_the_meta_is_plain_json(tmp_path: Path) -> None:
 def test_an_older_version_is_named(tmp_path: Path) -> None:
     city = encoded(write_tables(tmp_path / "tables", exposures=rows("user item", (1, 5))))
     path = city.folder / "meta.json"
-    path.write_text(path.read_text().replace('"version": 2', '"version": 1'))
-    with pytest.raises(UserError, match=r"meta.json has version 1 in place of 2; delete it and run again"):
+    path.write_text(path.read_text().replace('"version": 3', '"version": 2'))
+    with pytest.raises(UserError, match=r"meta.json has version 2 in place of 3; delete it and run again"):
         EncodedCity.load(city.folder)

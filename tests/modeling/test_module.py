@@ -112,6 +112,39 @@ def test_the_loss_is_the_sum_of_its_terms(city: EncodedCity) -> None:
     )
 
 
+class Tied(Twins):
+    """One term more, which judges no probability."""
+
+    unweighted = ("tie",)
+
+    def losses(self, output: FunnelOutput, labels: Labels) -> dict[str, Tensor]:
+        return super().losses(output, labels) | {"tie": self.towers.weights[0].square().sum()}
+
+
+def test_uncertainty_weights_the_terms_that_judge_probabilities(city: EncodedCity) -> None:
+    """The sum of exp(-s) L + s / 2, the declared term as it is; what is reported stays raw."""
+    config = Config(batch_size=256, hidden=(8, 4), task_weighting="uncertainty", dropout=0.3)
+    model, plain = Tied(config, InputShape.of(city)), Tied(Config(hidden=(8, 4), dropout=0.3), InputShape.of(city))
+    assert model.training
+    assert set(dict(model.named_parameters())) - set(dict(plain.named_parameters())) == {
+        "uncertainty.log_variance.ctr",
+        "uncertainty.log_variance.ctcvr",
+    }
+    assert set(model.uncertainty.log_variance.state_dict()) == {"ctr", "ctcvr"}
+    model.uncertainty.log_variance["ctr"].data.fill_(0.5)
+    model.uncertainty.log_variance["ctcvr"].data.fill_(-1.0)
+    step = model.training_step(BatchMaker(city, 20).make(np.arange(100)), 0)
+    raw = {name: term.item() for name, term in step["terms"].items()}
+    expected = np.exp(-0.5) * raw["ctr"] + 0.25 + np.exp(1.0) * raw["ctcvr"] - 0.5 + raw["tie"]
+    assert step["loss"].item() == pytest.approx(expected, rel=1e-6)
+    assert model.notes() == pytest.approx(
+        {"learned_weight_ctr": np.exp(-0.5), "learned_weight_ctcvr": np.exp(1.0)}, rel=1e-6
+    )
+    assert plain.notes() == {}
+    for name, value in plain.state_dict().items():
+        assert torch.equal(model.state_dict()[name], value), name
+
+
 def test_predictions_are_probabilities_by_name(city: EncodedCity) -> None:
     model, batch = make(city).eval(), BatchMaker(city, 20).make(np.arange(100))
     found, output = model.predict_step(batch, 0), model(batch)
@@ -131,8 +164,9 @@ def test_the_optimiser_takes_its_knobs(city: EncodedCity) -> None:
     assert isinstance(Twins(PRESETS["esm2"], InputShape.of(city)).optimizer(), Adam)
 
 
-def test_the_optimiser_has_every_parameter_once(city: EncodedCity) -> None:
-    model = make(city)
+@pytest.mark.parametrize("weighting", ["fixed", "uncertainty"])
+def test_the_optimiser_has_every_parameter_once(city: EncodedCity, weighting: str) -> None:
+    model = make(city, task_weighting=weighting)
     owned = [id(p) for group in model.optimizer().param_groups for p in group["params"]]
     assert sorted(owned) == sorted(id(p) for p in model.parameters())
 

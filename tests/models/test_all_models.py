@@ -23,19 +23,32 @@ from bench.data.encoded import EncodedCity
 from bench.data.tables import LABELS
 from bench.metrics.spaces import TARGETS
 from bench.modeling.inputs import InputShape
+from bench.modeling.module import FunnelModule
 from bench.training.train import train_cell
 
 CONFIG = Config(hidden=(16, 8), embedding_dim=8, batch_size=64, learning_rate=0.02)
 #: For each model knob a value that differs from the default.
 OTHER: dict[str, Any] = {
     "experts": 2,
+    "levels": 1,
+    "trees": 3,
+    "tree_depth": 2,
+    "tree_leaf": 200,
+    "tree_rows": 0.3,
+    "tree_fields": 0.3,
+    "oversampling": 2.0,
+    "propensity_clip": 0.9,
+    "weight_risk": 2.0,
+    "weight_calibrator": 5.0,
     "constraint": "softmax",
     "constraint_weight": 3.0,
     "calibration": "none",
     "weight_car": 7.0,
     "weight_global": 3.0,
 }
+NEURAL = {name for name, model in MODELS.all().items() if issubclass(model, FunnelModule)}
 every_model = pytest.mark.parametrize("name", sorted(MODELS.all()))
+every_neural_model = pytest.mark.parametrize("name", sorted(NEURAL))
 
 Train = Callable[..., tuple[Record, Path]]
 
@@ -86,7 +99,7 @@ def test_it_describes_itself(name: str) -> None:
     assert set(model.knobs) <= set(MODEL_KNOBS)
 
 
-@every_model
+@every_neural_model
 def test_untrained_output_is_finite_and_consistent(name: str, toy: EncodedCity) -> None:
     model = MODELS.get(name)(CONFIG, InputShape.of(toy), seed=0).eval()
     batch = BatchMaker(toy, 100).make(np.arange(100))
@@ -94,14 +107,18 @@ def test_untrained_output_is_finite_and_consistent(name: str, toy: EncodedCity) 
     for step, value in output.present():
         assert value.yes.shape == value.no.shape == (100,)
         assert torch.isfinite(value.yes).all(), step
+        assert torch.isfinite(value.no[value.yes < 0]).all(), step
         torch.testing.assert_close(value.yes.exp() + value.no.exp(), torch.ones(100))
-    torch.testing.assert_close(output.ctcvr.yes, output.ctr.yes + output.cvr.yes)
+    clipped = output.cvr.yes == 0  # only where CVR is a quotient
+    torch.testing.assert_close(output.ctcvr.yes[~clipped], (output.ctr.yes + output.cvr.yes)[~clipped])
+    assert (output.ctcvr.yes[clipped] >= output.ctr.yes[clipped]).all()
+    assert name == "aitm" or not clipped.any()
     assert ("cart" in model.needs) == (output.car is not None) == (output.ctcar is not None)
     terms = model.losses(output, Labels(*batch.labels.unbind(1)))
     assert all(torch.isfinite(term) for term in terms.values())
 
 
-@every_model
+@every_neural_model
 def test_every_parameter_learns(name: str, toy: EncodedCity) -> None:
     """A parameter that no loss reaches would be a line missing in ``compose``."""
     model = MODELS.get(name)(CONFIG, InputShape.of(toy), seed=0).train()
@@ -109,10 +126,10 @@ def test_every_parameter_learns(name: str, toy: EncodedCity) -> None:
     dense = {key: value for key, value in model.named_parameters() if value.requires_grad}
     unmoved = [key for key, value in dense.items() if value.grad is None or not value.grad.any()]
     assert unmoved == []
-    assert model.inputs.table.touched.leaf.grad.any(1).all()
+    assert all(table.touched.leaf.grad.any(1).all() for table in model.tables())
 
 
-@every_model
+@every_neural_model
 def test_predictions_do_not_depend_on_the_batch(name: str, toy: EncodedCity) -> None:
     model = MODELS.get(name)(CONFIG, InputShape.of(toy), seed=0).eval()
     maker = BatchMaker(toy, 100)
@@ -128,10 +145,11 @@ def test_it_learns_a_learnable_toy(name: str, train: Train) -> None:
     """Training losses fall, and clicks of unseen rows are told apart."""
     record, folder = train(name, changed(epochs=4))
     assert all(np.isfinite(value) for point in record.curve for value in point.losses.values())
-    tasks = [term for term in record.curve[0].losses if term != "constraint"]
-    quarter = len(record.curve) // 4
+    unweighted = getattr(MODELS.get(name), "unweighted", ())
+    tasks = {term for point in record.curve for term in point.losses if term not in unweighted}
     for term in tasks:
-        losses = [point.losses[term] for point in record.curve]
+        losses = [point.losses[term] for point in record.curve if term in point.losses]
+        quarter = len(losses) // 4
         assert np.mean(losses[-quarter:]) < 0.97 * np.mean(losses[:quarter]), term
     for step, values in predictions(folder).items():
         assert np.isfinite(values).all(), step
@@ -156,7 +174,7 @@ def test_the_same_seed_gives_the_same_numbers(name: str, train: Train, tmp_path:
     assert other.curve != first.curve
 
 
-@every_model
+@every_neural_model
 def test_saved_weights_give_the_same_predictions(name: str, train: Train, toy: EncodedCity) -> None:
     record, folder = train(name)
     model = MODELS.get(name)(CONFIG, InputShape.of(toy), seed=99)
@@ -178,7 +196,7 @@ def test_every_preset_runs(name: str, preset: str, train: Train) -> None:
     assert record.metrics["test"]["auc/ctr/exposed"].n > 0
 
 
-@every_model
+@every_neural_model
 def test_it_runs_without_histories(name: str, train: Train) -> None:
     plain, both = train(name, changed(din_length=0, eta_length=0))[0], train(name)[0]
     assert plain.cost.parameters < both.cost.parameters
@@ -204,3 +222,18 @@ def test_its_own_knobs_change_the_training(name: str, train: Train) -> None:
         assert train(name, changed(**{knob: OTHER[knob]}))[0].curve != train(name)[0].curve, knob
         if knob == "calibration":
             assert train(name, changed(calibration="move"))[0].curve != train(name)[0].curve
+
+
+@every_neural_model
+def test_uncertainty_weights_every_term_that_judges_a_probability(name: str, train: Train) -> None:
+    """They are learned and stored with the weights; the curve keeps the raw terms."""
+    record, folder = train(name, changed(task_weighting="uncertainty"))
+    plain, plain_folder = train(name)
+    terms = set(plain.curve[0].losses) - set(MODELS.get(name).unweighted)
+    learned = {key.removeprefix("learned_weight_"): value for key, value in record.notes.items() if "learned" in key}
+    assert set(learned) == terms >= {"ctr"}
+    assert all(value != 1.0 for value in learned.values())
+    assert set(record.curve[0].losses) == set(plain.curve[0].losses)
+    assert record.cost.parameters == plain.cost.parameters + len(terms)
+    stored = set(load_file(folder / WEIGHTS)) - set(load_file(plain_folder / WEIGHTS))
+    assert stored == {f"uncertainty.log_variance.{term}" for term in terms}

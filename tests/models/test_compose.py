@@ -46,7 +46,8 @@ EXPECTED: dict[str, dict[str, np.ndarray]] = {
     "esmc": {"ctr": Y1, "cvr": Y3, "ctcvr": Y1 * Y3, "car": Y2, "ctcar": Y1 * Y2},
 }
 EXPECTED |= {"esms2": EXPECTED["esms"], "esmc2": EXPECTED["esmc"]}
-BASELINES, GLOBAL = ("shared_bottom", "mmoe"), ("esms2", "esmc2")
+EXPECTED |= dict.fromkeys(("ple", "dnn", "dnn_os"), EXPECTED["mmoe"])
+BASELINES, GLOBAL = ("shared_bottom", "mmoe", "ple", "dnn"), ("esms2", "esmc2")
 ENTIRE_SPACE = ("esmm", "esm2", "esm2_chain", "esms", "esmc", *GLOBAL)
 
 Make = Callable[..., FunnelModule]

@@ -110,3 +110,23 @@ def test_three_factors_keep_what_a_clamp_would_lose() -> None:
     """p q r with all logits 40: 1 - p q r is 3 e^-40, far below the last bit of p q r itself."""
     p = LogProb.from_logit(torch.tensor(40.0, dtype=torch.float64))
     assert p.times(p).times(p).no.item() == pytest.approx(np.log(3) - 40, rel=1e-12)
+
+
+def test_a_part_of_a_whole_is_exact_and_clipped_at_one() -> None:
+    """p / w against exact arithmetic where p < w; 1 where p >= w, with log(1-p) = -inf."""
+    points = grid(2)
+    part, whole = (LogProb.from_logit(logit.detach()) for logit in tensors(points))
+    found = part.divide(whole)
+    with localcontext() as context:
+        context.prec = 80
+        exact = [sigmoid(a) / sigmoid(b) for a, b in points]
+        inside = np.array([ratio < 1 for ratio in exact])
+        yes = np.array([float(min(ratio, Decimal(1)).ln()) for ratio in exact])
+        no = np.array([float((1 - ratio).ln()) if ratio < 1 else -np.inf for ratio in exact])
+    assert 0 < inside.sum() < len(points)
+    np.testing.assert_allclose(found.yes, yes, rtol=1e-13, atol=TINY)
+    assert (found.yes[~inside] == 0).all()
+    assert (found.no[~inside] == -np.inf).all()
+    well = inside & (yes < -1e-6)  # nearer to 1 the difference of two logarithms has lost its digits
+    np.testing.assert_allclose(found.no[well], no[well], rtol=1e-8)
+    assert ((found.probability() >= 0) & (found.probability() <= 1)).all()

@@ -29,7 +29,7 @@ SHIFT = 0.01
 
 
 def source_of(world: World) -> SixCities:
-    return SixCities(SourceOptions(scale=SCALE).varied(world.knobs, world.size))
+    return SixCities(SourceOptions(scale=SCALE)).varied(world.knobs, world.size)
 
 
 def store_world(
@@ -67,7 +67,7 @@ def _manifest(store: Store, source: SixCities, exposures: int, rows: int) -> Non
     knobs = source.settings.model_dump(mode="json")
     rates = ("bad_case_share", "same_visit_conversion", "search_cart_share")
     achieved = {name: knobs[name] + SHIFT for name in rates}
-    settings = {"scale": source.options.scale, "seed": 0, "knobs": knobs, "achieved": achieved}
+    settings = {"scale": source.scale, "seed": 0, "knobs": knobs, "achieved": achieved}
     path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | {"settings": settings}), encoding="utf-8")
 
 

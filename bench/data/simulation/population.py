@@ -81,7 +81,7 @@ def draw_world(settings: Settings, city: City, rng: Generator) -> World:
         "price_level": PRICE_LEVELS,
         "item_district": settings.districts,
     }
-    tables = {name: _table(settings, count, rng) for name, count in levels.items()}
+    tables = {name: level_table(count, HEADS, settings.taste_dim + 1, rng) for name, count in levels.items()}
     user_levels = {
         "gender": len(GENDERS),
         "age": AGES,
@@ -96,7 +96,9 @@ def draw_world(settings: Settings, city: City, rng: Generator) -> World:
         price=np.round(price, 2).astype(np.float32),
         location=location,
         item_latent=_latents(settings, tables, features, rng),
-        user_tables={name: _table(settings, count, rng) for name, count in user_levels.items()},
+        user_tables={
+            name: level_table(count, HEADS, settings.taste_dim + 1, rng) for name, count in user_levels.items()
+        },
         hour_category=(hours + np.repeat(parts, 24 // PARTS_OF_DAY, axis=0)).astype(np.float32),
     )
 
@@ -152,9 +154,9 @@ def _district(location: Floats, districts: int) -> Ints:
     return np.minimum((location * districts).astype(np.int64), districts - 1)
 
 
-def _table(settings: Settings, levels: int, rng: Generator) -> Floats:
-    """What each level of a feature adds to a latent [levels, 3, taste_dim + 1]: mean 0 and variance 1 over levels."""
-    draws = rng.standard_normal((levels, HEADS, settings.taste_dim + 1))
+def level_table(levels: int, heads: int, width: int, rng: Generator) -> Floats:
+    """What each level of a feature adds to a latent [levels, heads, width]: mean 0 and variance 1 over levels."""
+    draws = rng.standard_normal((levels, heads, width))
     draws -= draws.mean(axis=0)
     table: Floats = (draws / draws.std(axis=0)).astype(np.float32)
     return table
@@ -176,10 +178,16 @@ def _latents(settings: Settings, tables: Mapping[str, Floats], features: Mapping
     return np.stack((click, cart, buy)).astype(np.float32)
 
 
-def _affinity(settings: Settings, head: int, users: Users, world: World, item: Ints) -> Floats:
-    """Log odds [U, P] of users for their ``item`` [U, P]: product of tastes and both main effects."""
-    user, items = users.latent[head], world.item_latent[head][item]
-    product = np.einsum("uk,upk->up", user[:, :-1], items[..., :-1]) / math.sqrt(settings.taste_dim)
+def affinity(user: Floats, items: Floats, taste: float, bias: float) -> Floats:
+    """Log odds [U, P] of users with latents ``user`` [U, taste_dim + 1] for ``items`` [U, P, taste_dim + 1].
+
+    The product of tastes, of spread ``taste``, and both main effects, each of spread ``bias``.
+    """
+    product = np.einsum("uk,upk->up", user[:, :-1], items[..., :-1]) / math.sqrt(user.shape[-1] - 1)
     main = user[:, None, -1] + items[..., -1]
-    affinity: Floats = settings.taste[head] * product + settings.bias[head] * main
-    return affinity
+    log_odds: Floats = taste * product + bias * main
+    return log_odds
+
+
+def _affinity(settings: Settings, head: int, users: Users, world: World, item: Ints) -> Floats:
+    return affinity(users.latent[head], world.item_latent[head][item], settings.taste[head], settings.bias[head])

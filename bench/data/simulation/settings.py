@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ MIN_USERS, MIN_ITEMS, MIN_EXPOSURES = 2, 20, 100
 
 Floats = NDArray[np.floating[Any]]
 Ints = NDArray[np.int64]
+Knobs = TypeVar("Knobs", bound=BaseModel)
 
 
 class City(NamedTuple):
@@ -141,17 +142,23 @@ class Settings(BaseModel):
     pilot_rounds: int = Field(6, gt=0, description="updates of the intercepts")
 
 
-def settings_of(knobs: Mapping[str, Any]) -> Settings:
-    """The settings with these knobs other than the defaults.
+def changed(settings: BaseModel) -> dict[str, Any]:
+    """The knobs that differ from the defaults."""
+    default = type(settings)()
+    return {knob: value for knob, value in settings if value != getattr(default, knob)}
+
+
+def settings_of(knobs: Mapping[str, Any], settings: type[Knobs]) -> Knobs:
+    """The ``settings`` with these knobs other than the defaults.
 
     Raises:
         UserError: a knob is unknown, or refuses its value.
     """
     for name in knobs:
-        if name not in Settings.model_fields:
-            raise unknown("knob of the simulation", name, Settings.model_fields)
+        if name not in settings.model_fields:
+            raise unknown("knob of the simulation", name, settings.model_fields)
     try:
-        return Settings.model_validate(dict(knobs))
+        return settings.model_validate(dict(knobs))
     except ValidationError as error:
         first = error.errors()[0]
         name, wanted = str(first["loc"][0]), first["msg"][0].lower() + first["msg"][1:]

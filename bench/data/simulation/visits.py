@@ -6,12 +6,13 @@ Visits of the warm-up come in addition, before the first day.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from bench.data.simulation.settings import DAY, City, Floats, Ints, Settings
+from bench.data.simulation.settings import DAY, City, Floats, Ints
 
 #: Visits start at least this long before midnight, so that a visit with all its events lies in one day.
 LAST_START = 900
@@ -20,6 +21,27 @@ MAX_LENGTH = 48
 MIN_LENGTH = 4
 #: Weight of each hour in the visits: lunch and dinner, as of a takeaway platform (judgement).
 HOURS = np.array([2, 1, 1, 1, 1, 2, 4, 7, 8, 8, 12, 18, 14, 8, 6, 6, 9, 16, 16, 10, 8, 7, 5, 3], dtype=np.float64)
+
+
+class VisitSettings(Protocol):
+    """The knobs that visits depend on."""
+
+    @property
+    def days(self) -> int: ...
+    @property
+    def warmup_days(self) -> int: ...
+    @property
+    def visit_length(self) -> float: ...
+    @property
+    def visit_length_shape(self) -> float: ...
+    @property
+    def visit_gap(self) -> int: ...
+    @property
+    def window(self) -> int: ...
+    @property
+    def pool(self) -> int: ...
+    @property
+    def block_users(self) -> int: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +71,7 @@ class Visits:
         return self.start >= 0
 
 
-def quota(settings: Settings, city: City) -> Quota:
+def quota(settings: VisitSettings, city: City) -> Quota:
     """Users, visits and exposures of every block: shares of the city's totals, whole numbers that add up.
 
     The warm-up has as many visits per day as the days after it, rounded per block, of the same mean length.
@@ -69,21 +91,32 @@ def quota(settings: Settings, city: City) -> Quota:
     )
 
 
-def mean_length(settings: Settings, city: City) -> float:
+def mean_length(settings: VisitSettings, city: City) -> float:
     """Mean exposures per visit: ``visit_length``, or less where a user's pool is small."""
     return min(settings.visit_length, 0.6 * min(settings.pool, settings.window, city.items))
 
 
 def draw_visits(
-    settings: Settings, visit_rate: Floats, days: int, n: int, exposures: int, longest: int, rng: Generator
+    settings: VisitSettings,
+    visit_rate: Floats,
+    days: int,
+    n: int,
+    exposures: int,
+    longest: int,
+    rng: Generator,
+    least: int = 0,
+    hours: Floats = HOURS,
 ) -> Visits:
-    """``n`` visits in ``days`` with ``exposures`` in all, none longer than ``longest``, given to users by rate [U]."""
-    count = rng.multinomial(n, _shares(visit_rate))
+    """``n`` visits in ``days`` with ``exposures`` in all, none longer than ``longest``, given to users by rate [U].
+
+    Every user has ``least`` visits first; ``hours`` [24] weighs the hours of the day.
+    """
+    count = least + rng.multinomial(n - least * len(visit_rate), _shares(visit_rate))
     user = np.repeat(np.arange(len(visit_rate)), count)
     first = np.repeat(np.cumsum(count) - count, count)
     turn = np.arange(n) - first
     start = rng.integers(0, days, n) * DAY
-    start += rng.choice(24, n, p=HOURS / HOURS.sum()) * 3600 + rng.integers(0, 3600, n)
+    start += rng.choice(24, n, p=hours / hours.sum()) * 3600 + rng.integers(0, 3600, n)
     start = start[np.lexsort((start, user))]
     start = _spread(start, user, turn, np.repeat(count, count), settings.visit_gap, days * DAY)
     return Visits(user, turn, start, _lengths(settings, n, exposures, min(longest, MAX_LENGTH), rng))
@@ -114,7 +147,7 @@ def _spread(start: Ints, user: Ints, turn: Ints, count: Ints, gap: int, horizon:
     return np.minimum(start, (start // DAY + 1) * DAY - LAST_START)
 
 
-def _lengths(settings: Settings, n: int, exposures: int, longest: int, rng: Generator) -> Ints:
+def _lengths(settings: VisitSettings, n: int, exposures: int, longest: int, rng: Generator) -> Ints:
     """Lengths [n] between ``MIN_LENGTH`` and ``longest`` that add up to ``exposures``."""
     weights = rng.standard_gamma(settings.visit_length_shape, n)
     length = MIN_LENGTH + rng.multinomial(exposures - MIN_LENGTH * n, _shares(weights))

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -43,16 +43,17 @@ def write_tables(simulation: Simulation, intercepts: behaviour.Intercepts, folde
         np.cumsum(each) - each for each in (share.users, share.visits, share.exposures, share.warmup_visits)
     )
     first_warmup += share.visits.sum()
-    with _Writers(folder) as writers:
+    with TableWriters(folder) as writers:
         world = simulation.world
-        items = _narrow({"item": np.arange(simulation.city.items)} | world.item_features) | {"price": world.price}
+        items = narrow({"item": np.arange(simulation.city.items)} | world.item_features) | {"price": world.price}
         writers.write("items", items)
         for index in range(len(simulation)):
             block = simulation.block(index)
             log = simulation.log(block, index, intercepts)
             main = log.of(block.visits.main)
             _count(counts, simulation.settings, block, main)
-            user, visit = int(first_user[index]), _numbered(block, int(first_visit[index]), int(first_warmup[index]))
+            user = int(first_user[index])
+            visit = numbered(block.visits.main, int(first_visit[index]), int(first_warmup[index]))
             exposures = exposure_columns(simulation.settings, block, main, user, visit, int(first_exposure[index]))
             writers.write("exposures", exposures)
             writers.write("truth", {"exposure": exposures["exposure"]} | {name: main.exposures[name] for name in TRUTH})
@@ -60,16 +61,27 @@ def write_tables(simulation: Simulation, intercepts: behaviour.Intercepts, folde
             counts["warmup_events"] += int((events["time"] < START).sum())
             writers.write("events", events)
             ids = {"user": user + np.arange(len(block.users.location))}
-            writers.write("users", _narrow(ids | block.users.features))
+            writers.write("users", narrow(ids | block.users.features))
     return dict(counts)
 
 
-def splits(settings: Settings) -> dict[str, tuple[int, int]]:
+class SplitSettings(Protocol):
+    """The knobs that decide which days are training, validation and test days."""
+
+    @property
+    def days(self) -> int: ...
+    @property
+    def train_days(self) -> int: ...
+    @property
+    def valid_days(self) -> int: ...
+
+
+def splits(settings: SplitSettings, first_second: int = START) -> dict[str, tuple[int, int]]:
     """First and last second of every split: whole days, and no visit goes beyond its day."""
     stops = (settings.train_days, settings.train_days + settings.valid_days, settings.days)
     starts = (0, *stops[:-1])
     return {
-        split: (START + start * DAY, START + stop * DAY - 1)
+        split: (first_second + start * DAY, first_second + stop * DAY - 1)
         for split, start, stop in zip(SPLITS, starts, stops, strict=True)
     }
 
@@ -87,7 +99,7 @@ def exposure_columns(
         "visit": visit_id[rows["visit"]],
         "time": START + behaviour.exposure_time(visits, rows["visit"], rows["position"]),
         "position": rows["position"],
-        "split": _named(_split(settings, start), SPLITS),
+        "split": named(split_of(settings, start), SPLITS),
         **{label: rows[label].astype(np.uint8) for label in LABELS},
         "hour": (start % DAY // 3600).astype(np.int16),
         "weekday": ((start // DAY + FIRST_WEEKDAY) % 7).astype(np.int16),
@@ -118,21 +130,20 @@ def event_columns(block: Block, log: Log, first_user: int, visit_id: Ints) -> Co
         "item": block.pool.item.ravel()[cell[order]],
         "time": START + seconds[order],
         "visit": visit_id[visit],
-        "action": _named(action_code[order], ACTIONS),
-        "domain": _named(domain_code[order], DOMAINS),
+        "action": named(action_code[order], ACTIONS),
+        "domain": named(domain_code[order], DOMAINS),
     }
 
 
-def _numbered(block: Block, first_visit: int, first_warmup: int) -> Ints:
-    """Ids of a block's visits [V]: those of its days from ``first_visit``, of its warm-up from ``first_warmup``."""
-    main = block.visits.main
+def numbered(main: NDArray[np.bool_], first_visit: int, first_warmup: int) -> Ints:
+    """Ids of a block's visits [V]: of the ``main`` ones from ``first_visit``, of its warm-up from ``first_warmup``."""
     return np.where(main, first_visit + np.cumsum(main), first_warmup + np.cumsum(~main)) - 1
 
 
 def _count(counts: Counter[str], settings: Settings, block: Block, log: Log) -> None:
     """Add a block, without its warm-up, to the counts, in all and per split."""
     rows = log.exposures
-    visit_split = _split(settings, block.visits.start)
+    visit_split = split_of(settings, block.visits.start)
     row_split = visit_split[rows["visit"]]
     counted = {
         "visits": visit_split[block.visits.main],
@@ -150,16 +161,17 @@ def _count(counts: Counter[str], settings: Settings, block: Block, log: Log) -> 
             counts[f"{split}_{name}"] += int((codes == code).sum())
 
 
-def _split(settings: Settings, start: Ints) -> Ints:
-    """Index into SPLITS by the day of ``start``."""
+def split_of(settings: SplitSettings, start: Ints) -> Ints:
+    """Index into SPLITS by the day of ``start``, in seconds since the first day."""
     return np.searchsorted((settings.train_days, settings.train_days + settings.valid_days), start // DAY, side="right")
 
 
-def _named(codes: NDArray[Any], names: tuple[str, ...]) -> pa.Array:
+def named(codes: NDArray[Any], names: tuple[str, ...]) -> pa.Array:
+    """The ``names`` with these ``codes`` as strings."""
     return pa.DictionaryArray.from_arrays(codes.astype(np.int8), list(names)).cast(pa.string())
 
 
-def _narrow(columns: Mapping[str, Ints]) -> Columns:
+def narrow(columns: Mapping[str, Ints]) -> Columns:
     """Features as int16; the first column, the id, as it is."""
     key, *features = columns
     return {key: columns[key]} | {name: columns[name].astype(np.int16) for name in features}
@@ -169,7 +181,7 @@ def _narrow(columns: Mapping[str, Ints]) -> Columns:
 _WIDE = (pa.int64(), pa.float32())
 
 
-class _Writers(ExitStack):
+class TableWriters(ExitStack):
     """One Parquet file per table, opened with its first block."""
 
     def __init__(self, folder: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from bench.core.cell import digest
 from bench.core.seeding import derive
 from bench.data.simulation.blocks import Simulation
-from bench.data.simulation.settings import GENERATOR_VERSION, PUBLISHED, Settings, scaled, settings_of
+from bench.data.simulation.settings import GENERATOR_VERSION, PUBLISHED, Settings, changed, scaled, settings_of
 from bench.data.simulation.solve import solve
 from bench.data.simulation.write import FEATURES, splits, write_tables
 from bench.data.source import Source, SourceOptions
@@ -25,22 +25,22 @@ class SixCities(Source):
     summary: ClassVar[str] = "ESMC's six cities, simulated at the size and sparsity of its Table III times --scale"
 
     simulated: ClassVar[bool] = True
+    default_scale: ClassVar[float] = 0.001
 
     def __init__(self, options: SourceOptions) -> None:
         super().__init__(options)
-        self.settings = settings_of(options.knobs)
+        self.settings = settings_of(options.knobs, Settings)
 
     @property
     def label(self) -> str:
         """``six_cities``, with what differs from the defaults, e.g. ``six_cities-x0.01-s3-bad_case_share0.4``."""
         default = SourceOptions()
         parts = [self.name]
-        if self.options.scale != default.scale:
-            parts.append(f"x{self.options.scale:g}")
+        if self.scale != self.default_scale:
+            parts.append(f"x{self.scale:g}")
         if self.options.seed != default.seed:
             parts.append(f"s{self.options.seed}")
-        changed = {knob: value for knob, value in self.settings if value != getattr(Settings(), knob)}
-        return "-".join(parts + [f"{knob}{value}" for knob, value in changed.items()])
+        return "-".join(parts + [f"{knob}{value}" for knob, value in changed(self.settings).items()])
 
     def cities(self) -> list[str]:
         return list(PUBLISHED)
@@ -50,7 +50,7 @@ class SixCities(Source):
 
     def write(self, city: str, folder: Path) -> None:
         origin = self._origin(city)
-        size = scaled(PUBLISHED[city], self.options.scale)
+        size = scaled(PUBLISHED[city], self.scale)
         simulation = Simulation(self.settings, size, derive(self.options.seed, self.name, city))
         intercepts = solve(simulation)
         counts = write_tables(simulation, intercepts, folder)
@@ -72,7 +72,7 @@ class SixCities(Source):
         """Everything that decides a city's tables."""
         return {
             "generator": GENERATOR_VERSION,
-            "scale": self.options.scale,
+            "scale": self.scale,
             "seed": self.options.seed,
             "published": PUBLISHED[self.require(city)]._asdict(),
             "knobs": self.settings.model_dump(mode="json"),

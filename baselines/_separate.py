@@ -1,0 +1,58 @@
+"""Two estimators with nothing in common: an input of its own for each."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from bench.core.config import Config
+from bench.core.seeding import derive
+from bench.data.batches import Batch, Labels
+from bench.modeling.inputs import FunnelInputs, InputShape
+
+
+class SeparateInputs(nn.Module):
+    """[B, 2 W]: the input of the CTR estimator, then that of the CVR estimator, with tables of their own.
+
+    While training, the CVR half reads clicked rows only and is zero elsewhere: the rows of its table that no click
+    has touched stay as they are, in an optimiser with momentum too.
+    """
+
+    def __init__(self, config: Config, shape: InputShape) -> None:
+        super().__init__()
+        self.ctr, self.cvr = FunnelInputs(config, shape), FunnelInputs(config, shape)
+        self.width = 2 * self.ctr.width
+
+    def reset(self, seed: int) -> None:
+        """The CTR estimator's starts as the input of all models."""
+        self.ctr.reset(seed)
+        self.cvr.reset(derive(seed, "cvr"))
+
+    def forward(self, batch: Batch) -> Tensor:
+        first = self.ctr(batch)
+        if not self.training:
+            return torch.cat([first, self.cvr(batch)], 1)
+        second, clicked = torch.zeros_like(first), Labels(*batch.labels.unbind(1)).click.nonzero().flatten()
+        if len(clicked):
+            second = second.index_copy(0, clicked, self.cvr(some_rows(batch, clicked)))
+        return torch.cat([first, second], 1)
+
+
+def some_rows(batch: Batch, rows: Tensor) -> Batch:
+    """The batch of some of its rows, int64 [N], at least one, with the histories of their blocks alone."""
+    slots = batch.slots[rows]
+    blocks, place = torch.unique(slots // batch.block_rows, return_inverse=True)
+    mask = batch.mask[blocks]
+    length = mask.sum(1)
+    first = mask.shape[1] - int(length.max())
+    events = batch.events[blocks]
+    if events.shape[1]:  # padding repeats an event of these blocks, as in a batch
+        events = torch.where(mask, events, events[length.argmax(), -1])
+    by_row = {name: getattr(batch, name)[rows] for name in ("rows", "ids", "labels", "dense") if hasattr(batch, name)}
+    return batch._replace(
+        slots=place * batch.block_rows + slots % batch.block_rows,
+        events=events[:, first:],
+        contexts=batch.contexts[blocks][:, first:],
+        mask=mask[:, first:],
+        **by_row,
+    )

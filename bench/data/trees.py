@@ -1,0 +1,87 @@
+"""Gradient-boosted trees as the ESM² paper sets them (its section 4.1.4), by LightGBM, equal on every run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.core.config import Config
+
+if TYPE_CHECKING:
+    import lightgbm as lgb
+
+
+def parameters(config: Config, seed: int, threads: int) -> dict[str, Any]:
+    """LightGBM's parameters for logistic loss; equal ones give equal trees.
+
+    The paper's depth bounds a tree that LightGBM grows leaf by leaf, so it may have all leaves of that depth.
+    """
+    return {
+        "objective": "binary",
+        "max_depth": config.tree_depth,
+        "num_leaves": 2**config.tree_depth,
+        "min_data_in_leaf": config.tree_leaf,
+        "bagging_fraction": config.tree_rows,
+        "bagging_freq": 1,
+        "feature_fraction": config.tree_fields,
+        "num_threads": threads,
+        "seed": seed,
+        "deterministic": True,
+        "force_row_wise": True,
+        "verbosity": -1,
+    }
+
+
+def boost(
+    features: NDArray[np.float32],
+    labels: NDArray[Any],
+    config: Config,
+    *,
+    seed: int,
+    threads: int,
+    categorical: Sequence[int] = (),
+    after_tree: Callable[[int, float], None] = lambda tree, loss: None,
+) -> lgb.Booster:
+    """Trees of 0/1 ``labels`` [n] over ``features`` [n, f].
+
+    Args:
+        features: numbers; NaN is missing.
+        labels: 0 or 1.
+        config: the number, depth, … of trees.
+        seed: of the draws of rows and features.
+        threads: their number.
+        categorical: columns whose numbers, not negative, are categories.
+        after_tree: called with the number of trees and the mean log loss over all rows.
+    """
+    import lightgbm as lgb  # costs a second: only where trees grow
+
+    settings = parameters(config, seed, threads)
+    data = lgb.Dataset(features, labels, categorical_feature=list(categorical), params=settings, free_raw_data=True)
+
+    def tell(environment: Any) -> None:
+        after_tree(environment.iteration + 1, float(environment.evaluation_result_list[0][2]))
+
+    return lgb.train(
+        settings | {"metric": "binary_logloss"},
+        data,
+        num_boost_round=config.trees,
+        valid_sets=[data],
+        valid_names=["train"],
+        callbacks=[tell],
+    )
+
+
+def predict(model: bytes, features: NDArray[np.float32], threads: int | None = None) -> NDArray[np.float64]:
+    """Log odds [n] of ``features`` [n, f] by the trees whose text is ``model``; ``threads``: those of the process."""
+    return np.asarray(_loaded(model).predict(features, raw_score=True, num_threads=threads or 1))
+
+
+@lru_cache(maxsize=8)
+def _loaded(model: bytes) -> lgb.Booster:
+    import lightgbm as lgb
+
+    return lgb.Booster(model_str=model.decode())
