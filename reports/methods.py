@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 VOCABULARY, FIELDS = 1000, 20
 
 #: Knobs that scale a loss term.
-WEIGHTS = tuple(name for name in Config.model_fields if "weight" in name)
+WEIGHTS = tuple(name for name in Config.model_fields if name.startswith("weight_") or name.endswith("_weight"))
 
 
 class Term(NamedTuple):
     """A loss term: the probability it judges, the events whose happening is the label, its rows, its weight.
 
-    A term that judges no probability, such as a constraint, has neither events nor rows.
+    A term without labels, such as a calibrator, has no events; one that judges no probability, such as a constraint,
+    has no rows either.
     """
 
     name: str
@@ -37,7 +38,7 @@ class Term(NamedTuple):
 
 
 class Facts(NamedTuple):
-    """``holds`` are equations between the outputs; parameters of the shared input, and of what stands above it."""
+    """``holds`` are equations between the outputs; parameters of one shared input, and of all that a model adds."""
 
     outputs: tuple[str, ...]
     holds: tuple[str, ...]
@@ -62,13 +63,14 @@ def probe(kind: type, config: Config) -> Facts | None:
     """
     import torch
 
-    from bench.modeling.inputs import InputShape
+    from bench.modeling.inputs import FunnelInputs, InputShape
     from bench.modeling.module import FunnelModule
 
     if not issubclass(kind, FunnelModule):
         return None
-    model = kind(config, InputShape(VOCABULARY, FIELDS, item=0)).double().eval()
-    shared = sum(parameter.numel() for parameter in model.inputs.parameters())
+    shape = InputShape(VOCABULARY, FIELDS, item=0, items=(0, VOCABULARY // FIELDS))
+    model = kind(config, shape).double().eval()
+    shared = sum(parameter.numel() for parameter in FunnelInputs(config, shape).parameters())
     own = sum(parameter.numel() for parameter in model.parameters()) - shared
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -118,6 +120,7 @@ def _terms(model: FunnelModule, output: FunnelOutput, other: FunnelOutput, label
         for name, label in labels._asdict().items()
         if name != "click"
     }
+    by_click = moved(labels=labels._replace(click=1.0 - labels.click))
     by_weight = {}
     for knob in WEIGHTS:
         model.config = config.model_copy(update={knob: 1.0 + getattr(config, knob)})
@@ -128,7 +131,7 @@ def _terms(model: FunnelModule, output: FunnelOutput, other: FunnelOutput, label
         yield Term(
             term,
             tuple(name for name, names in by_output.items() if term in names),
-            ("click", *events) if rows == "exposed" else events,
+            ("click", *events) if rows == "exposed" and term in by_click else events,
             rows,
             tuple(name for name, names in by_weight.items() if term in names),
         )

@@ -22,28 +22,34 @@ class Look(NamedTuple):
     marker: str
 
 
-#: In the order of the papers' tables. Colours: Okabe-Ito without yellow, safe for colour-blind readers.
+#: In the order of the papers' tables. Colours: Okabe-Ito without yellow, then Tol's muted scheme and greys, safe for
+#: colour-blind readers.
 LOOKS: dict[str, Look] = {
     "gbdt": Look("GBDT", "#8C6D31", "X"),
     "dnn": Look("DNN", "#000000", "+"),
-    "dnn_os": Look("DNN-OS", "#333333", "x"),
+    "dnn_os": Look("DNN-OS", "#BBBBBB", "x"),
     "shared_bottom": Look("Shared Bottom", "#7F7F7F", "s"),
     "mmoe": Look("MMoE", "#56B4E9", "D"),
+    "ple": Look("PLE", "#332288", "p"),
+    "aitm": Look("AITM", "#117733", "*"),
+    "dbmtl": Look("DBMTL", "#44AA99", "8"),
     "esmm": Look("ESMM", "#0072B2", "^"),
     "esm2": Look("ESM²", "#009E73", "v"),
     "esm2_chain": Look("ESM² chain", "#E69F00", "P"),
+    "escm2_ips": Look("ESCM²-IPS", "#999933", "H"),
+    "escm2_dr": Look("ESCM²-DR", "#AA4499", "d"),
     "esms": Look("ESMS", "#CC79A7", "o"),
     "esmc": Look("ESMC", "#D55E00", "h"),
     "esms2": Look("ESMS²", "#882255", "<"),
     "esmc2": Look("ESMC²", "#661100", ">"),
 }
-_SPARE = ("#332288", "#117733", "#44AA99", "#999933", "#AA4499", "#DDCC77")
+_SPARE = ("#DDCC77", "#CC6677", "#6699CC", "#997700", "#994455", "#004488")
 
 
 def look(model: str) -> Look:
     """Title, colour and marker of a model; one that is not listed gets a spare colour that depends on its name."""
     spare = _SPARE[hashlib.sha256(model.encode()).digest()[0] % len(_SPARE)]
-    return LOOKS.get(model, Look(model, spare, "d"))
+    return LOOKS.get(model, Look(model, spare, "1"))
 
 
 def title(model: str, variant: str = "") -> str:

@@ -25,17 +25,21 @@ rows alone are few, and not the rows that are ranked; *entire-space* models ther
 and CVR as the factor that is left beside CTR.
 
 All models have the same input: embeddings of the row's fields, DIN over the recent events of the user, ETA over those
-that it finds in a long history. They differ in what stands above it, and in what they learn from."""
+that it finds in a long history; separate estimators have one each. They differ in what stands above it, and in what
+they learn from."""
 
 TERMS = """\
 What is minimised is the sum of the terms: each is a mean cross entropy, over its rows, between a probability and the
-label that all the events happened; a constraint ties parameters and has no rows. The table is measured, not written by
-hand: outputs, labels and weights of each model were changed one at a time, and a term depends on what makes it move.
+label that all the events happened; a constraint ties parameters and has no rows, a calibrator ties probabilities and
+has no label, and a counterfactual risk weights its rows by one over their CTR so that they stand for all exposures.
+With `task_weighting=uncertainty` the terms that judge a probability get learned weights besides. The table is
+measured, not written by hand: outputs, labels and weights of each model were changed one at a time, and a term depends
+on what makes it move.
 *Calibrated* carts went through Sample Calibration, which gives a purchase the cart of an earlier visit; it changes
 training labels only."""
 
 OUTPUTS = """\
-*Holds always* was tested on random parameters and rows. *Own parameters* are those above the shared input, with the
+*Holds always* was tested on random parameters and rows. *Own parameters* are those beside one shared input, with the
 layers of the preset {preset}, for rows of {fields} fields; the shared input adds {shared:,} with {vocabulary:,} ids.
 *Stored* is the median over the stored cells, input and all. *Knobs* are the settings that only some models have."""
 

@@ -29,6 +29,10 @@ CTCAR = Term("ctcar", ("ctcar",), ("click", "cart"), "exposed", ("weight_car",))
 GLOBAL = Term("ctcar_global", ("ctcar",), ("click", "global_cart"), "exposed", ("weight_global",))
 CONSTRAINT = Term("constraint", (), (), "", ("constraint_weight",))
 CLICKED = Term("cvr", ("cvr",), ("purchase",), "clicked", ("weight_cvr",))
+CLICKED_CART = Term("car", ("car",), ("cart",), "clicked", ("weight_car",))
+CALIBRATOR = Term("calibrator", ("ctr", "ctcvr", "ctcar"), (), "exposed", ("weight_calibrator",))
+RISK = Term("cvr_risk", ("ctr", "cvr"), ("purchase",), "clicked", ("weight_risk",))
+IMPUTATION = RISK._replace(name="imputation")
 
 
 def facts(kind: type, config: Config = CONFIG) -> Facts:
@@ -42,6 +46,13 @@ def facts(kind: type, config: Config = CONFIG) -> Facts:
     [
         ("shared_bottom", {CTR, CLICKED}),
         ("mmoe", {CTR, CLICKED}),
+        ("ple", {CTR, CLICKED}),
+        ("dnn", {CTR, CLICKED}),
+        ("dnn_os", {CTR, CLICKED}),
+        ("dbmtl", {CTR, CLICKED, CLICKED_CART}),
+        ("aitm", {CTR, CTCVR, CTCAR, CALIBRATOR}),
+        ("escm2_ips", {CTR, CTCVR, RISK}),
+        ("escm2_dr", {CTR, CTCVR, RISK, IMPUTATION}),
         ("esmm", {CTR, CTCVR}),
         ("esm2", {CTR, CTCVR, CTCAR}),
         ("esm2_chain", {CTR, CTCVR, CTCAR}),
@@ -113,6 +124,9 @@ def test_parameters_by_hand() -> None:
     assert facts(ESMM).own == 2 * tower
     assert facts(ESM2Chain).own == 3 * tower
     assert facts(ESMM).shared == facts(ESM2Chain).shared
+    dnn = facts(MODELS.get("dnn"))
+    assert dnn.shared == facts(ESMM).shared
+    assert dnn.own == 2 * tower + dnn.shared  # the second estimator's input is its own
 
 
 class Fitted:

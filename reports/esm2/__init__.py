@@ -1,0 +1,1 @@
+"""What the exhibits of the ESM² paper's tables share."""
