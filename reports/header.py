@@ -14,9 +14,14 @@ from reports.published import is_published
 from reports.study import Study
 
 SIMULATED = """\
-The cities of {dataset} are **simulated**{scale}: the Ele.me logs of the ESMC paper were not published. The simulator's
-rates are set from its Table III, and the published values beside ours were measured on other data: compare orders and
-differences, not digits."""
+{dataset} is **simulated**{scale}: {origin}. The published values beside ours were measured on other data: compare
+orders and differences, not digits."""
+
+#: By dataset, what its rates are set from.
+ORIGINS = {
+    "six_cities": "the Ele.me logs of the ESMC paper were not published; the rates are set from its Table III",
+    "ecommerce": "the logs of the ESM² paper were not published; the rates are set from its Table 1 and section 3.1",
+}
 
 LOG = """\
 {dataset} is a **real log**, as far as it is at hand: a public sample is a sample, and its rates are not those of the
@@ -80,8 +85,10 @@ def _runs(studies: Sequence[Study]) -> str:
 def _origin(study: Study) -> Iterable[str]:
     manifests = [manifest for city in study.cities if (manifest := study.manifest(city)) is not None]
     if any(manifest.origin == "simulated" for manifest in manifests) or is_published(study.dataset):
-        scales = sorted({str(m.settings["scale"]) for m in manifests if "scale" in m.settings})
-        yield SIMULATED.format(dataset=study.dataset, scale=f" at scale {', '.join(scales)}" if scales else "")
+        scales = sorted({f"{m.settings['scale']:.4g}" for m in manifests if "scale" in m.settings})
+        scale = f" at scale {', '.join(scales)}" if scales else ""
+        origin = ORIGINS.get(study.dataset.partition("-")[0], "its rates are those of its settings")
+        yield SIMULATED.format(dataset=study.dataset, scale=scale, origin=origin)
     elif manifests:
         yield LOG.format(dataset=study.dataset)
     positives = {

@@ -157,7 +157,8 @@ def _holds(output: FunnelOutput) -> Iterator[str]:
         return
     if "ctcar" in found and torch.allclose(found["ctcar"], found["ctr"] * found["car"]):
         yield "CTCAR = CTR × CAR"
-    if torch.allclose(found["cvr"], found["car"]):
+    told = bool((found["cvr"] < 1.0).any())  # what is clipped at 1 everywhere tells nothing
+    if told and torch.allclose(found["cvr"], found["car"]):
         yield "CVR = CAR"
-    elif bool((found["cvr"] <= found["car"]).all()):
+    elif told and bool((found["cvr"] <= found["car"]).all()):
         yield "CVR ≤ CAR: no purchase without a cart"

@@ -172,6 +172,30 @@ class Esm2Table8(_Strict):
     models: dict[str, dict[str, PathAucs]]
 
 
+class Curve(_Strict):
+    """A curve that the paper only draws: its grid, rising, the value it finds best, what it says of the shape."""
+
+    grid: tuple[float, ...]
+    best: float
+    claim: str
+
+
+class Esm2Figure6(_Strict):
+    """By knob: dropout, layers (the output layer counts), item_dim."""
+
+    source: str
+    knobs: dict[str, Curve]
+
+
+class Esm2Figure7(_Strict):
+    """Groups of users as printed, what the text says of the AUCs over them, and of the gains."""
+
+    source: str
+    groups: tuple[str, ...]
+    levels: str
+    gains: str
+
+
 class Esm2Text(_Strict):
     """Shares are percent."""
 
@@ -212,6 +236,8 @@ class Published(_Strict):
     esm2_table_6: Esm2Table6
     esm2_table_7: Esm2Table7
     esm2_table_8: Esm2Table8
+    esm2_figure_6: Esm2Figure6
+    esm2_figure_7: Esm2Figure7
     esm2_text: Esm2Text
 
     def auc(self, dataset: str, city: str, model: str, probability: str) -> float | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from bench.results.queries import cost_frame
 from reports import style
 from reports.exhibit import Exhibit
-from reports.markdown import table
+from reports.markdown import MISSING, table
 from reports.study import Study
 
 READING = """\
@@ -43,7 +43,11 @@ class Cost(Exhibit):
         places = style.in_order(median.model)
         median = median.sort_values(["model", "variant"], key=lambda c: c.map(places.index) if c.name == "model" else c)
         rows = [
-            [style.title(row["model"], row["variant"]), f"{row['cells']}", *(f"{row[name]:,.0f}" for name in COLUMNS)]
+            [
+                style.title(row["model"], row["variant"]),
+                f"{row['cells']}",
+                *(f"{row[name]:,.0f}" if row[name] else MISSING for name in COLUMNS),
+            ]
             for row in median.to_dict("records")
         ]
         total = frame.wall_seconds.sum()

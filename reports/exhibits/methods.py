@@ -88,7 +88,7 @@ SYMBOLS = {
     "Q": ("Sample Calibration (Eq. 14)", "knob `calibration`"),
     "ESM²: y₁, y₂, y₁y₂": ("of click, of action after click, of both (p^ctavr)", "`ctr`, `car`, `ctcar`"),
     "ESM²: y₃, y₄": ("of purchase after click, with and without action", "towers of `esm2`"),
-    "ESM²: DAction, OAction": ("cart or wish; any other action", "`cart` = 1; `cart` = 0"),
+    "ESM²: DAction, OAction": ("deterministic action; any other", "knob `action`, label of `car`; its complement"),
 }
 
 

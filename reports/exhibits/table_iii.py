@@ -11,7 +11,7 @@ import pandas as pd
 
 from bench.data.tables import Manifest
 from reports import style
-from reports.exhibit import Exhibit
+from reports.exhibit import DATASETS, Exhibit
 from reports.markdown import MISSING, beside, table
 from reports.published import is_published
 from reports.study import Study
@@ -42,6 +42,11 @@ class TableIII(Exhibit):
     title = "ESMC Table III: the cities"
     needs = "funnel tables"
     order = 10
+
+    @classmethod
+    def applies(cls, study: Study) -> bool:
+        """The shop of the ESM² paper has a table of its own."""
+        return study.dataset.partition("-")[0] != DATASETS["esm2"]
 
     def build(self, study: Study, folder: Path) -> str:
         frame = pd.DataFrame([row for city in study.cities for row in _rows(study, city)], columns=COLUMNS)

@@ -71,6 +71,14 @@ def test_f1_of_the_esm2_tables_follows_from_precision_and_recall() -> None:
                 assert f1 == pytest.approx(top.f1, abs=0.01)
 
 
+def test_the_esm2_figures_have_a_best_value_in_their_grid_and_a_gain_for_every_group() -> None:
+    knobs = PAPER.esm2_figure_6.knobs
+    assert {name: curve.best for name, curve in knobs.items()} == {"dropout": 0.5, "layers": 5, "item_dim": 128}
+    assert all(curve.best in curve.grid and list(curve.grid) == sorted(curve.grid) for curve in knobs.values())
+    assert len(PAPER.esm2_text.group_gains) == len(PAPER.esm2_figure_7.groups)
+    assert PAPER.esm2_figure_7.groups[-1] == "[50,+]"
+
+
 def test_only_the_six_cities_have_published_values() -> None:
     assert PAPER.auc("six_cities", "1", "esmc", "ctr") == 0.73111
     assert PAPER.auc("six_cities-0.01", "1", "esmc", "ctr") == 0.73111

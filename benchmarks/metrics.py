@@ -1,0 +1,111 @@
+"""How long F1@top and GAUC take: ``python benchmarks/metrics.py [ROWS [USERS [ROUNDS [LOOPED]]]]``.
+
+F1@top of CVR and CTCVR and GAUC of both and of CTR, each over ROWS rows of USERS users with as many positives as the
+ESM² paper has (6 % of exposures clicked, 1 % of clicks bought). Beside it scikit-learn in a loop over LOOPED users,
+extrapolated to all; the loop is given the rows of each user for free. Both must agree on the looped users.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+from sklearn.metrics import roc_auc_score
+
+from bench.metrics.gauc import gauc, gauc_by_user
+from bench.metrics.top import SHARES, STATISTICS, Top, top, top_by_user
+
+#: The aim: all values over one million rows and 100,000 users in so many seconds.
+SECONDS = 1.0
+#: Share of positives of each probability.
+POSITIVES: dict[str, float] = {"CVR": 0.01, "CTCVR": 0.0006, "CTR": 0.06}
+#: Those that recall, precision and F1 are taken of.
+CUT: tuple[str, ...] = ("CVR", "CTCVR")
+
+
+class Rows(NamedTuple):
+    """Scores, labels and users, each [n]."""
+
+    scores: NDArray[np.float32]
+    labels: NDArray[np.uint8]
+    users: NDArray[np.int32]
+
+
+def make(rows: int, users: int, share: float, seed: int = 0) -> Rows:
+    """Rows of random users whose scores know the label a little."""
+    rng = np.random.default_rng(seed)
+    labels = (rng.random(rows) < share).astype(np.uint8)
+    scores = (1 / (1 + np.exp(-rng.normal(size=rows) - labels))).astype(np.float32)
+    return Rows(scores, labels, rng.integers(0, users, rows, dtype=np.int32))
+
+
+def seconds(work: Callable[[], object], rounds: int) -> list[float]:
+    """Seconds of each round, sorted, after one that does not count."""
+    work()
+    found = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        work()
+        found.append(time.perf_counter() - start)
+    return sorted(found)
+
+
+def looped(table: Rows, users: int) -> float:
+    """Seconds of a loop over the first ``users`` users with scikit-learn.
+
+    Raises:
+        SystemExit: its GAUC is not ours.
+    """
+    chosen = table.users < users
+    scores, labels, owners = (column[chosen] for column in table)
+    order = np.argsort(owners, kind="stable")
+    ends = np.cumsum(np.bincount(owners, minlength=users))[:-1]
+    parts = list(zip(np.split(labels[order], ends), np.split(scores[order], ends), strict=True))
+    start = time.perf_counter()
+    areas = [roc_auc_score(y, p) for y, p in parts if 0 < y.sum() < y.size]
+    took = time.perf_counter() - start
+    ours = gauc(scores, labels, owners)
+    if areas and abs(float(np.mean(areas)) - ours) > 1e-9:
+        sys.exit(f"GAUC must be that of the loop, {np.mean(areas)}, but is {ours}.")
+    return took
+
+
+def main(rows: int = 1_000_000, users: int = 100_000, rounds: int = 7, of_loop: int = 20_000) -> None:
+    tables = {name: make(rows, users, share) for name, share in POSITIVES.items()}
+    of_loop = min(of_loop, users)
+
+    def tops(name: str) -> list[Top]:
+        scores, labels, _ = tables[name]
+        return [top(scores, labels, share) for share in SHARES]
+
+    def sums(name: str) -> list[tuple[float, NDArray[np.float64]]]:
+        cuts = [(share, statistic) for share in SHARES for statistic in STATISTICS] if name in CUT else []
+        return [gauc_by_user(*tables[name], users), *(top_by_user(*tables[name], users, *cut) for cut in cuts)]
+
+    times = {f"F1@top of {name}, {len(SHARES)} cuts": seconds(partial(tops, name), rounds) for name in CUT}
+    times |= {f"GAUC of {name}": seconds(partial(gauc, *table), rounds) for name, table in tables.items()}
+    loops = {f"GAUC of {name}": looped(table, of_loop) * users / of_loop for name, table in tables.items()}
+    total = seconds(lambda: [*map(tops, CUT), *(gauc(*table) for table in tables.values())], rounds)
+    intervals = seconds(lambda: [sums(name) for name in tables], rounds)
+
+    printed = Table("", "ours, s (median)", "fastest-slowest", "scikit-learn by user, s", f"of {SECONDS:g} s")
+    for name, found in (times | {"all of these": total, "all, with sums by user for intervals": intervals}).items():
+        median = statistics.median(found)
+        spread, loop = f"{found[0]:.3f}-{found[-1]:.3f}", loops.get(name)
+        aim = f"{median / SECONDS:.0%}" if name == "all of these" else ""
+        printed.add_row(name, f"{median:.3f}", spread, "" if loop is None else f"{loop:.1f}", aim)
+    console = Console(width=120)
+    console.print(printed)
+    console.print(f"{rows:,} rows and {users:,} users each; loops over {of_loop:,} users, scaled to {users:,}.")
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""What the two figures of the ESM² paper are made of."""
