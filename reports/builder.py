@@ -90,7 +90,8 @@ def _whole(studies: Sequence[Study]) -> list[Study]:
 def _section(title: str, study: Study, folder: Path, names: Iterable[str], scope: str) -> str:
     """The exhibits of one scope; empty where there are none."""
     loaded = EXHIBITS.all()
-    ready = [loaded[name] for name in set(names) & loaded.keys() if loaded[name].scope == scope]
+    ready = [kind for name in set(names) & loaded.keys() if (kind := loaded[name]).scope == scope]
+    ready = [kind for kind in ready if scope == "report" or kind.applies(study)]
     parts = [title]
     for kind in sorted(ready, key=lambda kind: (kind.order, kind.name)):
         parts += [f"### {kind.title}", _build(kind(), study, folder)]

@@ -24,6 +24,9 @@ class World:
 #: The world that was asked for.
 HERE = World()
 
+#: The dataset that stands for a paper's, by the paper's name; its protocol is the preset of that name.
+DATASETS = {"esmc": "six_cities", "esm2": "ecommerce"}
+
 
 class Demand(NamedTuple):
     """Cells that an exhibit is made of: every model with each of the ``changes`` of the preset, on every city
@@ -42,7 +45,7 @@ class Exhibit(ABC):
     title: ClassVar[str]
     needs: ClassVar[str]
     order: ClassVar[int]
-    #: The paper that ``bench run --exhibit all-PAPER`` reproduces with it.
+    #: The paper that ``bench run --exhibit all-PAPER`` reproduces with it, on its dataset under its preset.
     paper: ClassVar[str | None] = None
     #: The cells that ``bench run --exhibit NAME`` trains; without any it shows whatever is stored.
     demands: ClassVar[tuple[Demand, ...]] = ()
@@ -55,6 +58,11 @@ class Exhibit(ABC):
 
         It must work with whatever is stored.
         """
+
+    @classmethod
+    def applies(cls, study: Study) -> bool:
+        """Whether it has anything to say of a study: one of a paper speaks of that paper's protocol only."""
+        return cls.paper is None or cls.paper == study.preset
 
     @classmethod
     def trains(cls) -> str:

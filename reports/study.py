@@ -11,7 +11,7 @@ from typing import Any
 from bench.core.cell import Cell
 from bench.core.config import PRESETS, validated, variant
 from bench.core.errors import UserError, unknown
-from bench.core.record import Record
+from bench.core.record import Failure, Record
 from bench.core.registry import SOURCES
 from bench.data.source import Source, SourceOptions
 from bench.data.tables import Manifest, read_manifest
@@ -28,7 +28,7 @@ class Study:
     preset (empty text: none). ``main`` are the keys of the cells that models are compared by: those with the
     preset's configuration or, where a city has a model in one other configuration only, those. ``missing`` counts
     cells that would complete the grid of cities, models and seeds. ``siblings`` are the studies of the same preset
-    by dataset, this one among them.
+    by dataset, this one among them; ``report`` are all studies of the report, for exhibits that are built once.
     """
 
     store: Store
@@ -43,6 +43,7 @@ class Study:
     missing: int = 0
     notes: list[str] = field(default_factory=list)
     siblings: dict[str, Study] = field(default_factory=dict)
+    report: list[Study] = field(default_factory=list)
 
     @property
     def title(self) -> str:
@@ -87,8 +88,14 @@ class Study:
         return None
 
     def world_label(self, knobs: Mapping[str, Any], size: float = 1.0) -> str | None:
-        """Label of the dataset with other knobs of the simulation and ``size`` times its scale; None for a log."""
-        return None if self.source is None else self.source.varied(knobs, size).label
+        """Label of the dataset with other knobs of the simulation and ``size`` times its scale.
+
+        None for a log, and for a simulation without such knobs.
+        """
+        try:
+            return None if self.source is None else self.source.varied(knobs, size).label
+        except UserError:
+            return None
 
     def world(self, knobs: Mapping[str, Any], size: float = 1.0) -> Study | None:
         """The study of that world, or None where nothing of it is stored."""
@@ -114,8 +121,9 @@ def load_studies(
 ) -> list[Study]:
     """The studies in a store, by dataset and preset; trials are left out.
 
-    Where a city is stored with several fingerprints, the newest is taken and a note says so. Missing cells are
-    those of ``planned`` that are not stored; without it, those that complete the grid of what is stored or failed.
+    Where a city is stored with several fingerprints, the newest is taken and a note says so; so is the newest
+    version of a model file. Missing cells are those of ``planned`` that are not stored; without it, those that
+    complete the grid of what is stored or failed.
 
     Raises:
         UserError: there is nothing to report, or nothing of that dataset.
@@ -124,6 +132,9 @@ def load_studies(
     failed = {failure.key: failure.cell for failure in contents.failures if failure.cell.test}
     wanted = {cell.key: cell for cell in planned}
     cells = wanted | failed | {key: record.cell for key, record in records.items()}
+    codes = _codes(contents, wanted.values())
+    superseded = {(cell.dataset, cell.model) for cell in cells.values() if cell.code != codes[cell.model]}
+    cells = {key: cell for key, cell in cells.items() if cell.code == codes[cell.model]}
     datasets = {cell.dataset for cell in cells.values()}
     if not datasets:
         raise UserError(f"{store.out} must hold finished cells, but has none; start `bench run` first.")
@@ -160,12 +171,17 @@ def load_studies(
         if name in older:
             cities = ", ".join(sorted(older[name], key=natural))
             study.note(f"city {cities}: cells of older data are left out, only those of the newest are shown")
+        for model in sorted(model for place, model in superseded if place == name):
+            study.note(f"{style.title(model)}: cells of older versions of its file are left out")
         for model, knobs in sorted({(members[key].model, variants[key]) for key in main if variants[key]}):
             study.note(f"{style.title(model)} is compared with {knobs}, the only configuration of it in some city")
         studies.append(study)
     for study in studies:
         study.siblings = {other.dataset: other for other in studies if other.preset == study.preset}
-    return [study for study in studies if dataset in (None, study.dataset)]
+    chosen = [study for study in studies if dataset in (None, study.dataset)]
+    for study in chosen:
+        study.report = chosen
+    return chosen
 
 
 def natural(text: str) -> list[tuple[int, str]]:
@@ -185,6 +201,13 @@ def _newest(cells: Iterable[Cell], records: Iterable[Record]) -> dict[tuple[str,
     for record in sorted(records, key=lambda record: record.created):
         found[record.cell.dataset, record.cell.city] = record.cell.fingerprint
     return found
+
+
+def _codes(contents: Contents, planned: Iterable[Cell]) -> dict[str, str]:
+    """By model, the version of its file that was last asked for; that of the newest cell where none was."""
+    finished: list[Record | Failure] = [*contents.records, *contents.failures]
+    found = {each.cell.model: each.cell.code for each in sorted(finished, key=lambda each: each.created)}
+    return found | {cell.model: cell.code for cell in planned}
 
 
 def _main(cells: dict[str, Cell], variants: dict[str, str]) -> frozenset[str]:

@@ -15,12 +15,15 @@ from typer.main import get_command
 from bench.cli.main import application
 from bench.core.config import Config, override
 from bench.core.registry import MODELS
+from bench.runner.model_files import add_model_file
+from bench.runner.trial import failure_of
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 PROSE = re.sub(r"```.*?```", "", TEXT, flags=re.DOTALL)
 INLINE = re.findall(r"`([^`\n]+)`", PROSE)
 BLOCKS = re.findall(r"(<!-- commands[^>]*-->\n)?```console\n(.*?)```", TEXT, flags=re.DOTALL)
+FILES = dict(re.findall(r"<!-- file: (\S+) -->\n```python\n(.*?)```", TEXT, flags=re.DOTALL))
 EXECUTED = [line for marked, block in BLOCKS if marked for line in block.splitlines()]
 COMMANDS = [line for _, block in BLOCKS for line in block.splitlines()] + INLINE
 
@@ -30,12 +33,24 @@ def test_the_commands_of_the_readme_run(tmp_path: Path) -> None:
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
     environment = os.environ | {"PATH": path, "WANDB_MODE": "offline"}
     assert len(EXECUTED) >= 5
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
     for line in EXECUTED:
         done = subprocess.run(
             line, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
         )
         assert (done.returncode, done.stderr) == (0, ""), f"{line}\n{done.stdout}{done.stderr}"
-    assert (tmp_path / "runs" / "report" / "report.md").is_file()
+    report = (tmp_path / "runs" / "report" / "report.md").read_text(encoding="utf-8")
+    assert "failed:" not in report
+    assert re.search(r"^\| my_model \|", report, re.MULTILINE)
+
+
+def test_the_model_of_the_readme_can_be_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MODELS, "_outside", {})
+    assert list(FILES) == ["my_model.py"]
+    (tmp_path / "my_model.py").write_text(FILES["my_model.py"], encoding="utf-8")
+    assert add_model_file(tmp_path / "my_model.py") == "my_model"
+    assert failure_of("my_model") is None
 
 
 @pytest.mark.parametrize("line", dict.fromkeys(line for line in COMMANDS if re.match(r"bench [a-z-]", line)))

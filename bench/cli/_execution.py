@@ -62,6 +62,7 @@ def execute(
         for line in (*missing, *left_out):
             console.print(f"left out: {line}", markup=False)
         write_planned(Layout(out), cells)
+        runner.forget_older(store, cells)
         todo = runner.unfinished(store, cells)
         if len(todo) < len(cells):
             console.print(f"{len(cells) - len(todo)} of {len(cells)} cells are stored already")
@@ -82,11 +83,12 @@ def execute(
 
 def _summary(requests: Sequence[Request]) -> str:
     """What a run is about, in one line."""
-    worlds = list(dict.fromkeys(request.source.label for request in requests))
+    asked = list(dict.fromkeys(request.source.label for request in requests if not request.beside))
+    others = {request.source.label for request in requests} - set(asked)
     cities = dict.fromkeys(city for request in requests for city in request.cities)
     models = dict.fromkeys(name for request in requests for name in request.models)
-    beside = f" and {len(worlds) - 1} worlds beside it" if len(worlds) > 1 else ""
-    return f"{worlds[0]}{beside}: cities {', '.join(cities)}; models {', '.join(models)}"
+    beside = f" and {len(others)} worlds beside {'it' if len(asked) == 1 else 'them'}" if others else ""
+    return f"{', '.join(asked)}{beside}: cities {', '.join(cities)}; models {', '.join(models)}"
 
 
 def _prepare(console: Console, out: Path, requests: Sequence[Request], pool: Pool) -> runner.Prepared:

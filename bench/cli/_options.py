@@ -15,17 +15,24 @@ from bench.core.errors import UserError
 if TYPE_CHECKING:
     from bench.data.source import Source
 
+#: The dataset where none is named.
+DATASET = "six_cities"
+
 Out = Annotated[Path, typer.Option(help="Folder for data, cells and reports.")]
-Data = Annotated[str, typer.Option("--data", help="Dataset; `bench ls` shows all.")]
+Data = Annotated[str | None, typer.Option("--data", help=f"Dataset, see `bench ls`; default: {DATASET}.")]
 DataDir = Annotated[Path | None, typer.Option(help="Where the raw files of a log lie.")]
-Scale = Annotated[float, typer.Option(help="Share of the published size of the simulated cities.")]
+Scale = Annotated[float | None, typer.Option(help="Share of the published size; default: the dataset's own.")]
 DataSeed = Annotated[int, typer.Option(help="Seed of the simulation.")]
 World = Annotated[
     list[str] | None,
     typer.Option("--world", help="Change a knob of the simulation, e.g. --world bad_case_share=0.4 (repeatable)."),
 ]
-Preset = Annotated[str, typer.Option(help="A paper's protocol: esmc or esm2.")]
+Preset = Annotated[str | None, typer.Option(help="A paper's protocol: esmc or esm2; default: the dataset's.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Change a knob, e.g. --set dropout=0.5 (repeatable).")]
+ModelFiles = Annotated[
+    list[Path] | None,
+    typer.Option("--model-file", help="Also a model of your own, e.g. --model-file my_model.py (repeatable)."),
+]
 Jobs = Annotated[int | None, typer.Option(help="Worker processes; default: one per core, or one with a GPU.")]
 Wandb = Annotated[str, typer.Option(help="auto (online when a key is set), online, offline or off.")]
 
@@ -44,8 +51,10 @@ def configuration(name: str, assignments: Sequence[str] | None) -> Config:
     return override(preset(name), assignments or [])
 
 
-def source(name: str, scale: float, seed: int, data_dir: Path | None, world: Sequence[str] | None = None) -> Source:
-    """The dataset, ``world`` as in ``--world bad_case_share=0.4``.
+def source(
+    name: str, scale: float | None, seed: int, data_dir: Path | None, world: Sequence[str] | None = None
+) -> Source:
+    """The dataset, ``world`` as in ``--world bad_case_share=0.4``; without a scale, at its own.
 
     Raises:
         UserError: it is unknown or cannot be imported, or an option is out of range.
@@ -53,7 +62,7 @@ def source(name: str, scale: float, seed: int, data_dir: Path | None, world: Seq
     from bench.data.source import SourceOptions
     from bench.runner.prepare import open_source
 
-    if not 0.0 < scale <= 1.0:
+    if scale is not None and not 0.0 < scale <= 1.0:
         raise UserError(f"--scale must be above 0 and at most 1, but got {scale}.")
     if seed < 0:
         raise UserError(f"--data-seed must be 0 or more, but got {seed}.")
@@ -64,6 +73,19 @@ def source(name: str, scale: float, seed: int, data_dir: Path | None, world: Seq
             raise UserError(f"--world needs knob=value, but got {assignment!r}; write for example bad_case_share=0.4.")
         knobs[knob.strip()] = value.split(",") if "," in value else value.strip()
     return open_source(name, SourceOptions(scale=scale, seed=seed, knobs=knobs, data_dir=data_dir))
+
+
+def model_files(paths: Sequence[Path] | None) -> list[str]:
+    """Makes the models of these files known; returns their names.
+
+    Raises:
+        UserError: a file cannot be used.
+    """
+    if not paths:
+        return []
+    from bench.runner.model_files import add_model_file
+
+    return list(dict.fromkeys(map(add_model_file, paths)))
 
 
 def repeated(context: typer.Context, *parameters: str) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from bench.core.config import Config, override, validated
 from bench.core.errors import UserError, unknown
 from bench.core.registry import EXHIBITS
 from bench.data.source import Source
-from bench.runner.plan import Request, models_of
+from bench.runner.plan import Request, choose, models_of
 
 
 def grid(config: Config, axes: Sequence[str]) -> list[Config]:
@@ -58,14 +58,26 @@ def exhibit_names(text: str) -> list[str]:
     return list(names)
 
 
-def of_exhibits(names: Sequence[str], source: Source, cities: Sequence[str] | None, config: Config) -> list[Request]:
-    """The requests of exhibits; ``cities`` leaves out others.
+def of_exhibits(
+    names: Sequence[str], place: Callable[[str | None], tuple[Source, Config]], cities: Sequence[str] | None = None
+) -> list[Request]:
+    """The requests of exhibits.
+
+    Args:
+        names: names of exhibits.
+        place: the dataset and the configuration for the exhibits of a paper, or of none.
+        cities: leaves out others.
 
     Raises:
-        UserError: nothing is left of them.
+        UserError: there is no such city, or nothing is left of the exhibits.
     """
     requests: list[Request] = []
-    for demand in (demand for name in names for demand in EXHIBITS.get(name).demands):
+    kinds = [EXHIBITS.get(name) for name in names]
+    places = {kind.paper: place(kind.paper) for kind in kinds}
+    if cities is not None:
+        choose("city", cities, list(dict.fromkeys(city for source, _ in places.values() for city in source.cities())))
+    for paper, demand in ((kind.paper, demand) for kind in kinds for demand in kind.demands):
+        source, config = places[paper]
         models = models_of(demand.models)
         configs = [validated(config.model_dump() | dict(change)) for change in demand.changes]
         known = source.cities()

@@ -9,12 +9,17 @@ import typer
 from bench.cli import _options as options
 
 
-def check(out: options.Out = Path("runs")) -> None:
+def check(out: options.Out = Path("runs"), model_files: options.ModelFiles = None) -> None:
     """Check that every model, dataset and exhibit imports, and that stored cells and data are intact.
 
-    Exit code 1 and a line per finding when something is wrong.
+    A model file is also trained for some seconds on a tiny world. Exit code 1 and a line per finding when something
+    is wrong.
 
-    Example: `bench check --out runs`
+    Examples:
+
+    - `bench check --out runs`
+
+    - `bench check --model-file my_model.py`
     """
     from rich.console import Console
     from rich.markup import escape
@@ -26,10 +31,20 @@ def check(out: options.Out = Path("runs")) -> None:
 
     console = Console(soft_wrap=True)
     findings: list[str] = []
+    own = options.model_files(model_files)
     for registry in (MODELS, SOURCES, EXHIBITS):
         found = registry.all()
         findings += [f"{registry.kind} {name} cannot be imported:\n{error}" for name, error in registry.broken.items()]
         console.print(f"{len(found)} {registry.kind}s can be imported")
+    for name in own:
+        from bench.runner.trial import failure_of  # torch: only where it is used
+
+        with console.status(f"training {name} on a tiny world"):
+            failure = failure_of(name)
+        if failure is None:
+            console.print(f"model {name} can be trained")
+        else:
+            findings.append(f"model {name} cannot be trained:\n{failure}")
     with console.status("checking what is stored"):
         store = Store(out)
         findings += store.check()

@@ -15,16 +15,17 @@ def run(
     all_cities: Annotated[bool, typer.Option("--all-cities", help="Every city of the dataset.")] = False,
     cities: Annotated[str | None, typer.Option(help="Some cities, e.g. 1,3.")] = None,
     models: Annotated[str | None, typer.Option(help="Some models, e.g. esmc,esmm; default: all.")] = None,
+    model_files: options.ModelFiles = None,
     exhibit: Annotated[
         str | None, typer.Option(help="What an exhibit lacks, e.g. table_v,figure_5, or all-esmc: the whole paper.")
     ] = None,
     seeds: Annotated[int, typer.Option(help="Number of seeds per model.")] = 3,
-    data: options.Data = "six_cities",
+    data: options.Data = None,
     data_dir: options.DataDir = None,
-    scale: options.Scale = 0.001,
+    scale: options.Scale = None,
     data_seed: options.DataSeed = 0,
     world: options.World = None,
-    preset: options.Preset = "esmc",
+    preset: options.Preset = None,
     changes: options.Set = None,
     axes: Annotated[
         list[str] | None,
@@ -44,7 +45,9 @@ def run(
 
     - `bench run --cities 1,3 --models esmc,esmm --seeds 3`
 
-    - `bench run --exhibit all-esmc`
+    - `bench run --cities 6 --models esmm,esmc --model-file my_model.py`
+
+    - `bench run --exhibit all-esmc,all-esm2`
 
     - `bench run --cities 6 --models esmc --grid constraint_weight=0.01,0.1,1 --grid constraint=gaussian,softmax`
 
@@ -58,29 +61,39 @@ def run(
     """
     from bench.cli._execution import execute
     from bench.cli._requests import exhibit_names, grid, of_exhibits
+    from bench.core.config import Config
     from bench.core.errors import UserError
+    from bench.data.source import Source
     from bench.runner.layout import Layout
     from bench.runner.plan import Request, choose, models_of
 
-    config = options.configuration(preset, changes)
-    source = options.source(data, scale, data_seed, data_dir, world)
-    known = source.cities()
+    def place(dataset: str, protocol: str | None = None) -> tuple[Source, Config]:
+        source = options.source(dataset, scale, data_seed, data_dir, world)
+        return source, options.configuration(preset or protocol or source.preset, changes)
+
     if all_cities and cities is not None:
         raise UserError(f"take --all-cities or --cities, but got both (--cities {cities}).")
     if exhibit is not None:
-        chosen = {"--models": models, "--set": changes, "--grid": axes, "--tuned": tuned or None}
-        if given := [option for option, value in chosen.items() if value is not None]:
+        chosen = {"--models": models, "--model-file": model_files, "--set": changes, "--grid": axes, "--tuned": tuned}
+        if given := [option for option, value in chosen.items() if value]:
             raise UserError(f"--exhibit says which models in which configuration; leave out {', '.join(given)}.")
-        some = None if cities is None else choose("city", options.names(cities), known)
-        requests = of_exhibits(exhibit_names(exhibit), source, some, config)
+        from reports.exhibit import DATASETS  # pandas: only where it is used
+
+        requests = of_exhibits(
+            exhibit_names(exhibit),
+            lambda paper: place(data or DATASETS.get(paper or "", options.DATASET), paper),
+            options.names(cities),
+        )
     else:
+        source, config = place(data or options.DATASET)
+        known = source.cities()
         if not all_cities and cities is None and len(known) > 1:
             raise UserError(f"say which cities: --all-cities, or --cities with some of {', '.join(known)}.")
         requests = [
             Request(
                 source,
                 choose("city", options.names(cities), known),
-                models_of(options.names(models)),
+                models_of(options.names(models), options.model_files(model_files)),
                 grid(config, axes or []),
             )
         ]
@@ -88,7 +101,7 @@ def run(
         from sweeps.study import best_values  # Optuna: only where it is used
 
         only = requests[0]
-        values = best_values(Layout(out).studies, source, only.cities, only.models, config)
+        values = best_values(Layout(out).studies, only.source, only.cities, only.models, config)
         requests = [only._replace(tuned=values)]
     raise typer.Exit(
         execute(
@@ -97,7 +110,7 @@ def run(
             out=out,
             jobs=options.worker_count(jobs),
             wandb=options.wandb_mode(wandb),
-            wandb_group=f"{source.label} grid {' '.join(axes)}" if axes else None,
+            wandb_group=f"{requests[0].source.label} grid {' '.join(axes)}" if axes else None,
             dry_run=dry_run,
             report=f"bench report{options.repeated(context, 'out')}",
         )

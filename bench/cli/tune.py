@@ -24,12 +24,12 @@ def tune(
         int | None, typer.Option(help=f"Finished trials to have in the end; default: the grid and {BEYOND_GRID} more.")
     ] = None,
     seeds: Annotated[int, typer.Option(help="Seeds per trial; its value is their mean.")] = 1,
-    data: options.Data = "six_cities",
+    data: options.Data = None,
     data_dir: options.DataDir = None,
-    scale: options.Scale = 0.001,
+    scale: options.Scale = None,
     data_seed: options.DataSeed = 0,
     world: options.World = None,
-    preset: options.Preset = "esmc",
+    preset: options.Preset = None,
     changes: options.Set = None,
     out: options.Out = Path("runs"),
     jobs: options.Jobs = None,
@@ -63,14 +63,14 @@ def tune(
             raise UserError(f"{option} must be at least 1, but got {number}.")
     model_class = MODELS.get(model)
     searched = space_of(model, knobs or [])
-    config = options.configuration(preset, changes)
+    source = options.source(data or options.DATASET, scale, data_seed, data_dir, world)
+    config = options.configuration(preset or source.preset, changes)
     for knob in searched:
         if any(change.partition("=")[0].strip() == knob.name for change in changes or []):
             raise UserError(
                 f"--set must not fix a knob that is searched, but fixes {knob.name}; leave it out, "
                 "or name the knobs to search with --knob."
             )
-    source = options.source(data, scale, data_seed, data_dir, world)
     what = subject(source, source.require(city), model, model_class.knobs, config, searched, seeds)
     wanted = len(grid(searched)) + BEYOND_GRID if trials is None else trials
     study = search(source, what, wanted, out, options.worker_count(jobs), options.wandb_mode(wandb))

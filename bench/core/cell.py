@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from bench.core.config import Config, variant
 
 #: Raise it when stored cells of an older version must not be mixed with new ones.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 def canonical(value: Any) -> str:
@@ -25,7 +25,10 @@ def digest(value: Any) -> str:
 
 
 class Cell(BaseModel):
-    """One (dataset, city, model, configuration, seed). ``test=False`` marks a trial that never opens test."""
+    """One (dataset, city, model, configuration, seed). ``test=False`` marks a trial that never opens test.
+
+    ``code`` tells versions of a model file outside the project apart (the start of its sha256); none for other models.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -36,6 +39,7 @@ class Cell(BaseModel):
     config: Config
     seed: int
     test: bool = True
+    code: str = ""
 
     @property
     def key(self) -> str:

@@ -52,15 +52,19 @@ def choose(kind: str, wanted: Sequence[str] | None, known: Sequence[str]) -> lis
     return list(dict.fromkeys(wanted))
 
 
-def models_of(wanted: Sequence[str] | None) -> dict[str, Any]:
+def models_of(wanted: Sequence[str] | None, also: Sequence[str] = ()) -> dict[str, Any]:
     """Model classes by name; None means all that can be imported (``MODELS.broken`` has the others).
+
+    Args:
+        wanted: names of models.
+        also: names of more, which come after them: those of model files.
 
     Raises:
         UserError: one of them is unknown or cannot be imported.
     """
     if wanted is None:
         return dict(MODELS.all())
-    return {name: MODELS.get(name) for name in choose("model", wanted, MODELS.names())}
+    return {name: MODELS.get(name) for name in (*choose("model", wanted, MODELS.names()), *also)}
 
 
 def plan(requests: Sequence[Request], seeds: int, metas: Mapping[str, Meta] | None = None) -> Plan:
@@ -97,6 +101,7 @@ def plan(requests: Sequence[Request], seeds: int, metas: Mapping[str, Meta] | No
                             model=name,
                             config=config.model_copy(update=changes).used_by(model.knobs),
                             seed=seed,
+                            code=MODELS.code(name),
                         )
                         cells[cell.key] = cell
     ordered = sorted(cells.values(), key=lambda cell: -_rows(metas.get(cell.fingerprint)))

@@ -13,8 +13,10 @@ from bench.runner.layout import Layout
 
 
 def write_planned(layout: Layout, cells: Sequence[Cell]) -> None:
-    """Add ``cells`` to those that were asked for."""
-    known = {cell.key: cell for cell in (*read_planned(layout), *cells)}
+    """Add ``cells`` to those that were asked for; cells of older versions of their model files make way."""
+    codes = {cell.model: cell.code for cell in cells}
+    before = [cell for cell in read_planned(layout) if codes.get(cell.model, cell.code) == cell.code]
+    known = {cell.key: cell for cell in (*before, *cells)}
     write_atomically(layout.planned, json.dumps([cell.model_dump(mode="json") for cell in known.values()], indent=0))
 
 

@@ -11,6 +11,7 @@ from bench.core.cell import Cell
 from bench.core.errors import UserError
 from bench.core.publish import ensure_folder, sweep_staging
 from bench.core.record import RECORD
+from bench.core.registry import MODELS
 from bench.data.encoded import EncodedCity, Meta
 from bench.data.source import Source
 from bench.results.store import Store
@@ -104,6 +105,14 @@ def unfinished(store: Store, cells: Sequence[Cell]) -> list[Cell]:
     return [cell for cell in cells if not store.has(cell.key)]
 
 
+def forget_older(store: Store, cells: Sequence[Cell]) -> None:
+    """Forget the failures of older versions of the model files that ``cells`` are of: nothing tries them again."""
+    codes = {cell.model: cell.code for cell in cells if cell.code}
+    for failure in store.failures() if codes else ():
+        if codes.get(failure.cell.model, failure.cell.code) != failure.cell.code:
+            store.clear_failure(failure.key)
+
+
 def run_cells(
     out: Path,
     cells: Sequence[Cell],
@@ -119,9 +128,12 @@ def run_cells(
         wandb_group: W&B group of all cells; by default each has that of its city.
     """
     outcome = Outcome()
-    for cell, reason, error, killed in pool.run(
-        worker.run_cell, cells, lambda cell: (out, cell, folders[cell.fingerprint], wandb_mode, wandb_group)
-    ):
+
+    def task(cell: Cell) -> tuple[Any, ...]:
+        outside = MODELS.outside(cell.model)
+        return out, cell, folders[cell.fingerprint], wandb_mode, wandb_group, outside and outside.path
+
+    for cell, reason, error, killed in pool.run(worker.run_cell, cells, task):
         if killed or error is not None:
             reason = "its worker process was killed (out of memory?)" if killed else repr(error)
             worker.fail(Store(out), cell, reason, reason)

@@ -21,6 +21,7 @@ from bench.data.source import SourceOptions
 from bench.results.store import Store
 from bench.runner.events import Progress
 from bench.runner.layout import Layout
+from bench.runner.model_files import add_model_file
 from bench.runner.prepare import encoded_folder, open_source
 from bench.training.tracking import Mode
 from bench.training.train import train_cell
@@ -55,13 +56,25 @@ def prepare_city(out: Path, dataset: str, options: SourceOptions, city: str) -> 
     return encoded_folder(Layout(out), open_source(dataset, options), city, threads=1)
 
 
-def run_cell(out: Path, cell: Cell, encoded: Path, wandb_mode: Mode, wandb_group: str | None = None) -> str | None:
-    """Train one cell and publish it; a failure is stored with its traceback, and its reason given back."""
+def run_cell(
+    out: Path,
+    cell: Cell,
+    encoded: Path,
+    wandb_mode: Mode,
+    wandb_group: str | None = None,
+    model_file: Path | None = None,
+) -> str | None:
+    """Train one cell and publish it; a failure is stored with its traceback, and its reason given back.
+
+    ``model_file``: where the model of a cell with a ``code`` is; a file that was edited since makes the cell fail.
+    """
     store = Store(out)
     if store.has(cell.key):  # another run was faster, or this worker died before it could tell
         return None
     tell(Progress(cell.key, "start"))
     try:
+        if model_file is not None:
+            add_model_file(model_file, cell.code)
         city = EncodedCity.load(encoded)
         with store.publishing(cell.key) as folder:
             record = train_cell(

@@ -52,6 +52,11 @@ class TableIV(Exhibit):
     paper = "esmc"
     demands = (Demand(("shared_bottom", "mmoe", "esmm", "esm2", "esm2_chain", "esms", "esmc")),)
 
+    @classmethod
+    def applies(cls, study: Study) -> bool:
+        """It compares models under any protocol."""
+        return True
+
     def build(self, study: Study, folder: Path) -> str:
         aucs = study_aucs(study)
         self.write_csv(aucs.table, folder)

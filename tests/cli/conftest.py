@@ -14,6 +14,7 @@ import torch
 from cli_world import RUN, Bench, InlinePool, Said, start
 
 from bench.cli import _execution, _tuning, main
+from bench.core.registry import MODELS
 from bench.runner import worker
 
 
@@ -46,6 +47,7 @@ def bench(
 
     for module in (_execution, _tuning):
         monkeypatch.setattr(module, "Pool", pool)
+    monkeypatch.setattr(MODELS, "_outside", {})  # a model file lives as long as the process
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.chdir(tmp_path_factory.mktemp("here"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,13 +14,14 @@ from cli_world import WORLD, Bench
 from bench.cli._requests import exhibit_names, grid, of_exhibits
 from bench.core.config import Config
 from bench.core.errors import UserError
-from bench.core.registry import EXHIBITS
+from bench.core.registry import EXHIBITS, SOURCES
 from bench.data.source import Source, SourceOptions
+from bench.data.sources.six_cities import SixCities
 from bench.results.store import Store
 from bench.runner import run as runner
 from bench.runner.plan import plan
 from bench.runner.prepare import open_source
-from reports.exhibit import HERE, Demand, World
+from reports.exhibit import DATASETS, HERE, Demand, World
 
 
 @pytest.fixture
@@ -85,7 +87,7 @@ def test_names_of_exhibits() -> None:
 
 @pytest.mark.usefixtures("_three_exhibits")
 def test_exhibits_share_their_cells(source: Source) -> None:
-    requests = of_exhibits(["sweep", "worlds"], source, None, Config())
+    requests = of_exhibits(["sweep", "worlds"], lambda paper: (source, Config()))
     cells, _ = plan(requests, 1)
     found = sorted((c.dataset, c.city, c.model, c.config.constraint_weight) for c in cells)
     world = "six_cities-x5e-05-bad_case_share0.4"
@@ -105,10 +107,73 @@ def test_exhibits_share_their_cells(source: Source) -> None:
 
 @pytest.mark.usefixtures("_three_exhibits")
 def test_cities_leave_out_others(source: Source) -> None:
-    cells, _ = plan(of_exhibits(["sweep", "worlds"], source, ["5"], Config()), 1)
+    cells, _ = plan(of_exhibits(["sweep", "worlds"], lambda paper: (source, Config()), ["5"]), 1)
     assert {cell.city for cell in cells} == {"5"}
     with pytest.raises(UserError, match="the exhibits must have cells on the chosen cities, but sweep have none"):
-        of_exhibits(["sweep"], source, ["1"], Config())
+        of_exhibits(["sweep"], lambda paper: (source, Config()), ["1"])
+    with pytest.raises(UserError, match="unknown city '7'"):
+        of_exhibits(["sweep"], lambda paper: (source, Config()), ["1", "7"])
+
+
+class Shop(SixCities):
+    """Stands for the dataset of another paper."""
+
+    name = "shop"
+    default_scale = 0.0002
+    preset = "esm2"
+
+    def cities(self) -> list[str]:
+        return ["1"]
+
+
+@pytest.fixture
+def _two_papers(_three_exhibits: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(
+        EXHIBITS.all(), "top", SimpleNamespace(paper="esm2", demands=(Demand(("esmm",), ({}, {"dropout": 0.2})),))
+    )
+    monkeypatch.setitem(EXHIBITS.all(), "any", SimpleNamespace(paper=None, demands=(Demand(("mmoe",), cities=("5",)),)))
+    monkeypatch.setitem(DATASETS, "esm2", "shop")
+    known = SOURCES.get
+    monkeypatch.setattr(SOURCES, "get", lambda name: Shop if name == "shop" else known(name))
+
+
+def wanted(bench: Bench, *arguments: str) -> set[tuple[str, ...]]:
+    """(world, city, model, what differs from the nearest preset) of the cells of a dry run."""
+    said = bench("run", "--seeds", "1", "--dry-run", *arguments)
+    assert said.code == 0, said
+    return set(re.findall(r"to do   [0-9a-f]{32}  (\S+)/(\d) (\w+) seed 0(.*)", said.out))
+
+
+@pytest.mark.usefixtures("_two_papers")
+def test_the_exhibits_of_a_paper_run_on_its_dataset_under_its_preset(bench: Bench) -> None:
+    shop = {("shop", "1", "esmm", ""), ("shop", "1", "esmm", " (dropout=0.2)")}
+    assert wanted(bench, "--exhibit", "all-esm2") == shop
+    both = wanted(bench, "--exhibit", "all-esm2,sweep,any")
+    assert both == shop | {
+        ("six_cities", "6", "esmc", ""),
+        ("six_cities", "6", "esmc", " (constraint_weight=0.5)"),
+        ("six_cities", "5", "mmoe", ""),
+    }
+    assert wanted(bench, "--exhibit", "all-esm2,sweep", "--cities", "6") == {cell for cell in both if cell[1] == "6"}
+
+
+@pytest.mark.usefixtures("_two_papers")
+def test_dataset_scale_and_preset_of_exhibits_can_be_said(bench: Bench) -> None:
+    moved = wanted(bench, "--exhibit", "top", "--data", "six_cities", "--cities", "3", "--scale", "0.1")
+    assert moved == {("six_cities-x0.1", "3", "esmm", ""), ("six_cities-x0.1", "3", "esmm", " (dropout=0.2)")}
+    for data in ("six_cities", "shop"):  # the preset is the paper's on any dataset
+        run = ("run", "--exhibit", "top", "--data", data, "--dry-run")
+        said = [bench(*run, *more).out for more in ((), ("--preset", "esm2"), ("--preset", "esmc"))]
+        assert said[0] == said[1] != said[2]
+
+
+@pytest.mark.usefixtures("_two_papers")
+def test_a_dataset_brings_its_scale_and_preset(bench: Bench) -> None:
+    run = ("--models", "esmm", "--data", "shop")
+    assert wanted(bench, *run) == wanted(bench, *run, "--preset", "esm2", "--scale", "0.0002")
+    assert wanted(bench, *run) == {("shop", "1", "esmm", "")}
+    keys = [bench("run", *run, *more, "--dry-run").out for more in ((), ("--preset", "esm2"), ("--preset", "esmc"))]
+    assert keys[0] == keys[1] != keys[2]
 
 
 @pytest.mark.usefixtures("_three_exhibits")

@@ -38,6 +38,7 @@ def test_the_digest_is_the_start_of_the_sha256_of_canonical_json() -> None:
         {"config": override(Config(), ["dropout=0.5"])},
         {"seed": 1},
         {"test": False},
+        {"code": "0123456789abcdef"},
     ],
 )
 def test_every_field_decides_the_key(change: dict[str, Any]) -> None:

@@ -120,5 +120,6 @@ def test_names_are_chosen_in_order_and_once() -> None:
 def test_all_models_are_the_default() -> None:
     assert list(models_of(None)) == MODELS.names()
     assert list(models_of(["esmm", "mmoe"])) == ["esmm", "mmoe"]
+    assert list(models_of(["esmm"], also=["mmoe", "esmm"])) == ["esmm", "mmoe"]
     with pytest.raises(UserError, match="unknown model"):
         models_of(["esmx"])

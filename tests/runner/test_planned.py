@@ -22,6 +22,16 @@ def test_cells_are_added_and_kept_once(tmp_path: Path) -> None:
     assert read_planned(layout) == CELLS
 
 
+def test_older_versions_of_a_model_file_make_way(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    mine = [CELLS[0].model_copy(update={"model": "mine", "code": code}) for code in ("old", "new")]
+    write_planned(layout, [*CELLS, mine[0]])
+    write_planned(layout, CELLS[:1])
+    assert read_planned(layout) == [*CELLS, mine[0]]
+    write_planned(layout, mine[1:])
+    assert read_planned(layout) == [*CELLS, mine[1]]
+
+
 @pytest.mark.parametrize("text", ["", "{", "[{}]", '{"cells": 1}', "1"])
 def test_a_damaged_list_is_no_list(tmp_path: Path, text: str) -> None:
     layout = Layout(tmp_path)
