@@ -63,9 +63,20 @@ class FunnelModule(pl.LightningModule):
         """Probabilities from the shared input [B, width]."""
 
     def reset(self) -> None:
-        """Initial values by parameter name, so that parts of the same name start equal in all models."""
+        """Initial values by parameter name, so that parts of the same name start equal in all models.
+
+        A part without a method ``reset`` gets the values that torch gives its layers, drawn by the same seed.
+        """
         for name, module in self.named_children():
-            module.reset(derive(self.seed, "init", name))  # type: ignore[operator]
+            seed = derive(self.seed, "init", name)
+            if hasattr(module, "reset"):
+                module.reset(seed)
+                continue
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed)
+                for layer in module.modules():
+                    if hasattr(layer, "reset_parameters"):
+                        layer.reset_parameters()
 
     def forward(self, batch: Batch) -> FunnelOutput:
         return self.compose(self.inputs(batch))

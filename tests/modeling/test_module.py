@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bench.core.config import PRESETS, Config
 from bench.data.batches import BatchMaker, Labels
@@ -237,3 +237,32 @@ def test_initial_values_follow_the_seed(city: EncodedCity) -> None:
         assert torch.equal(value, again[name]), name
     assert not torch.equal(first["inputs.table.weight"], other["inputs.table.weight"])
     assert not torch.equal(first["towers.weights.0"], other["towers.weights.0"])
+
+
+class Plain(Twins):
+    """With layers of torch in place of ours."""
+
+    def build(self, width: int) -> None:
+        self.bottom = nn.Sequential(nn.Linear(width, 8), nn.ReLU(), nn.LayerNorm(8))
+        self.heads = nn.Linear(8, 2)
+
+    def compose(self, x: Tensor) -> FunnelOutput:
+        ctr, cvr = (LogProb.from_logit(logit) for logit in self.heads(self.bottom(x)).unbind(1))
+        return FunnelOutput(ctr=ctr, cvr=cvr, ctcvr=ctr.times(cvr))
+
+
+def test_layers_of_torch_start_by_the_seed_alone(city: EncodedCity) -> None:
+    def made(seed: int) -> dict[str, Tensor]:
+        return dict(Plain(Config(), InputShape.of(city), seed).named_parameters())
+
+    torch.manual_seed(1)
+    first, state = made(0), torch.get_rng_state()
+    torch.manual_seed(2)
+    again, other = made(0), made(1)
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    for name in ("bottom.0.weight", "bottom.0.bias", "heads.weight", "heads.bias"):
+        assert not torch.equal(first[name], other[name]), name
+        assert first[name].any()
+    torch.manual_seed(1)
+    made(0)
+    assert torch.equal(torch.get_rng_state(), state)
