@@ -48,7 +48,7 @@ def some_rows(batch: Batch, rows: Tensor) -> Batch:
     events = batch.events[blocks]
     if events.shape[1]:  # padding repeats an event of these blocks, as in a batch
         events = torch.where(mask, events, events[length.argmax(), -1])
-    by_row = {name: getattr(batch, name)[rows] for name in ("rows", "ids", "labels", "dense") if hasattr(batch, name)}
+    by_row = {name: getattr(batch, name)[rows] for name in ("rows", "ids", "labels", "dense")}
     return batch._replace(
         slots=place * batch.block_rows + slots % batch.block_rows,
         events=events[:, first:],

@@ -10,10 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bench.core.errors import CellError
 from bench.core.seeding import derive
 from bench.data.batches import Labels
 from bench.data.trees import boost, predict
 from bench.modeling.fitted import FittedModule
+from bench.modeling.inputs import InputShape
 from bench.modeling.outputs import FunnelOutput
 from bench.nn.funnel import LogProb
 
@@ -24,7 +26,8 @@ CATEGORIES = 256
 class GBDT(FittedModule):
     """CTR from all exposures, CVR from the clicked rows, CTCVR their product (ESM² 4.1.3).
 
-    Fields of few ids are categories, those of many (users, items) are numbers that the trees may cut anywhere.
+    Fields of few ids are categories; bins of numbers and fields of many ids (users, items) are numbers that the trees
+    may cut anywhere.
     """
 
     name = "gbdt"
@@ -42,6 +45,8 @@ class GBDT(FittedModule):
 
     def fit_rows(self, features: NDArray[np.float32], labels: Labels) -> None:
         clicked = labels.click == 1
+        if clicked.sum() < 2:
+            raise CellError("GBDT needs two clicked training rows or more, but there are fewer")
         rows = {"ctr": (features, labels.click), "cvr": (features[clicked], np.asarray(labels.purchase)[clicked])}
         for place, (task, (known, label)) in enumerate(rows.items()):
 
@@ -55,14 +60,15 @@ class GBDT(FittedModule):
                 self.config,
                 seed=derive(self.seed, "trees", task) % 2**31,
                 threads=torch.get_num_threads(),
-                categorical=[field for field, size in enumerate(self.shape.sizes) if size <= CATEGORIES],
+                categorical=categories(self.shape),
                 after_tree=after_tree,
             ).model_to_string()
             setattr(self, f"trees_{task}", torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8))
 
     def compose(self, features: NDArray[np.float32]) -> FunnelOutput:
+        threads = torch.get_num_threads()
         ctr, cvr = (
-            LogProb.from_logit(torch.from_numpy(predict(bytes(trees.cpu().numpy()), features)).float())
+            LogProb.from_logit(torch.from_numpy(predict(bytes(trees.cpu().numpy()), features, threads)).float())
             for trees in (self.trees_ctr, self.trees_cvr)
         )
         return FunnelOutput(ctr=ctr, cvr=cvr, ctcvr=ctr.times(cvr))
@@ -73,3 +79,9 @@ class GBDT(FittedModule):
             if name in state_dict:
                 setattr(self, name, state_dict[name].clone())
         return super().load_state_dict(state_dict, strict, assign)
+
+
+def categories(shape: InputShape) -> list[int]:
+    """The fields that are read as categories."""
+    fields = zip(shape.sizes, shape.ordered, strict=True)
+    return [field for field, (size, ordered) in enumerate(fields) if size <= CATEGORIES and not ordered]

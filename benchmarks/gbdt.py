@@ -19,7 +19,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from baselines.gbdt import CATEGORIES
+from baselines.gbdt import categories
 from bench.core.cell import Cell
 from bench.core.config import PRESETS
 from bench.core.registry import MODELS
@@ -51,8 +51,7 @@ def gathered(city: EncodedCity) -> tuple[np.ndarray, np.ndarray]:
 
 def direct(city: EncodedCity, features: np.ndarray, labels: np.ndarray) -> float:
     """Seconds of two calls of LightGBM."""
-    sizes = InputShape.of(city, CONFIG).sizes
-    categorical = [field for field, size in enumerate(sizes) if size <= CATEGORIES]
+    categorical = categories(InputShape.of(city, CONFIG))
     settings = parameters(CONFIG, seed=0, threads=torch.get_num_threads())
     clicked = labels[:, 0] == 1
     start = time.perf_counter()

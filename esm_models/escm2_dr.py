@@ -18,13 +18,13 @@ class ESCM2DR(Counterfactual):
     in the risk and e one in the imputation loss. Else the risk could be lowered by imputing less where nobody clicked,
     and the imputation loss by bending the CVR towards ê. Since ê comes from a tower of its own, the CVR tower then has
     the gradient of ESCM²-IPS; what differs is the value of the risk, whose variance is lower, and the embeddings,
-    which the imputation trains too.
+    which the imputation trains too. The risk may be negative, so ``task_weighting`` leaves it as it is.
     """
 
     name = "escm2_dr"
     title = "ESCM²-DR"
     source = "Wang et al., SIGIR 2022"
-    unweighted = ("imputation",)
+    unweighted = ("cvr_risk", "imputation")
 
     def build(self, width: int) -> None:
         self.towers = self.towers_on(width, "ctr", "cvr", "imputation")

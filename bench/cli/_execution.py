@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from bench.cli._display import RunDisplay
 from bench.core.publish import sweep_staging
+from bench.core.cell import Cell
 from bench.core.registry import MODELS
 from bench.data.encoded import Meta
 from bench.results.store import Store
@@ -66,7 +67,7 @@ def execute(
         todo = runner.unfinished(store, cells)
         if len(todo) < len(cells):
             console.print(f"{len(cells) - len(todo)} of {len(cells)} cells are stored already")
-        rows = {cell.key: _train_rows(metas[cell.fingerprint]) * cell.config.epochs for cell in todo}
+        rows = {cell.key: _train_rows(metas[cell.fingerprint]) * _passes(cell) for cell in todo}
         with RunDisplay(todo, rows, console) as display:
             listeners.append(display)
             outcome = runner.run_cells(out, todo, prepared.folders, pool, wandb, wandb_group)
@@ -120,6 +121,12 @@ def _ready(requests: Sequence[Request], prepared: runner.Prepared) -> tuple[list
                 raise error
         ready.append(request._replace(cities=cities))
     return ready, list(lines)
+
+
+def _passes(cell: Cell) -> int:
+    """How often the cell reads the training rows."""
+    passes: int = MODELS.get(cell.model).passes(cell.config)
+    return passes
 
 
 def _train_rows(meta: Meta) -> int:

@@ -17,7 +17,7 @@ Action = Literal["cart", "wish", "cart_wish", "cart_wish_intent"]
 class Config(BaseModel):
     """Knobs of one cell. Defaults: the ESMC paper's protocol (its section VI-A); where it is silent, ours.
 
-    A model uses only some of the model knobs; :meth:`used_by` resets the others, so that a knob that
+    A model uses only some of the model knobs; :meth:`used_by` resets the others, so that a model knob that
     cannot change a result never changes a cell's key.
     """
 
@@ -50,7 +50,7 @@ class Config(BaseModel):
 
     # trees
     trees: PositiveInt = Field(150, description="GBDT: number of trees (ESM² 4.1.4, as the next four)")
-    tree_depth: PositiveInt = Field(8, description="GBDT: greatest depth of a tree")
+    tree_depth: int = Field(8, ge=1, le=17, description="GBDT: greatest depth of a tree")
     tree_leaf: PositiveInt = Field(20, description="GBDT: fewest rows of a leaf")
     tree_rows: float = Field(0.6, gt=0.0, le=1.0, description="GBDT: share of the rows drawn for each tree")
     tree_fields: float = Field(0.6, gt=0.0, le=1.0, description="GBDT: share of the features drawn for each tree")
@@ -88,7 +88,7 @@ class Config(BaseModel):
         return self.model_copy(update={name: Config.model_fields[name].default for name in unused})
 
 
-#: Knobs that only some models have; all others concern every model.
+#: Knobs that only some models have; the others concern every network.
 MODEL_KNOBS: tuple[str, ...] = (
     "experts",
     "levels",
@@ -155,6 +155,9 @@ def override(config: Config, assignments: Iterable[str]) -> Config:
             raise UserError(f"--set needs key=value, but got {assignment!r}; write for example dropout=0.5.")
         if key not in Config.model_fields:
             raise unknown("configuration key", key, Config.model_fields)
+        if value.strip() == "none" and Config.model_fields[key].default is None:
+            changes[key] = None
+            continue
         many = isinstance(getattr(config, key), tuple)
         changes[key] = [part for part in value.split(",") if part.strip()] if many else value.strip()
     return validated(config.model_dump() | changes)

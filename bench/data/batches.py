@@ -28,14 +28,16 @@ AGES = 16
 CONTEXTS = KINDS * AGES
 #: The column of ``labels.npy`` that holds the carts, by mode of Sample Calibration.
 CARTS: dict[Calibration, str] = {"none": "cart", "copy": "cart_copy", "move": "cart_move"}
+#: Places of the deterministic action in :class:`Labels`, of this domain and of both.
+_ACTIONS = (1, 3)
 _NO_NUMBERS = np.zeros((0, 0), dtype=np.float32)
 
 
 class Labels(NamedTuple):
     """What B rows are learned from, as 0/1, each [B].
 
-    ``cart`` is the deterministic action that the cell takes (knob ``action``), by default a cart; ``global_cart``
-    counts carts of both domains (ESMC Eq. 19).
+    ``cart`` is the deterministic action that the cell takes (knob ``action``), by default a cart; ``global_cart`` is
+    the same with carts of both domains (ESMC Eq. 19).
     """
 
     click: Tensor
@@ -68,10 +70,10 @@ class Batch(NamedTuple):
 
 
 def label_columns(calibration: Calibration, action: Action) -> tuple[list[int], list[int]]:
-    """Columns of ``labels.npy`` for :class:`Labels`, and those that count as its ``cart`` as well."""
+    """Columns of ``labels.npy`` for :class:`Labels`, and those that count as its two actions as well."""
     names = action.split("_")
     first = "wish" if names[0] == "wish" else CARTS[calibration]
-    columns = ("click", first, "purchase", f"global_{calibration}")
+    columns = ("click", first, "purchase", "wish" if first == "wish" else f"global_{calibration}")
     return [LABEL_COLUMNS.index(name) for name in columns], [LABEL_COLUMNS.index(name) for name in names[1:]]
 
 
@@ -110,7 +112,8 @@ class BatchMaker:
         observed = self.labels[rows]
         labels = observed[:, self.columns].astype(np.float32)
         for column in self.also:
-            np.maximum(labels[:, 1], observed[:, column], out=labels[:, 1])
+            for place in _ACTIONS:
+                np.maximum(labels[:, place], observed[:, column], out=labels[:, place])
         ids, dense = self.ids[rows].astype(np.int64), _NO_NUMBERS
         if self.numbers is not None:
             bins, dense = self.numbers.of(rows)

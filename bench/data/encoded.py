@@ -51,13 +51,17 @@ DTYPES: dict[str, str] = {
 
 
 class EncodedField(BaseModel):
-    """Rows ``offset`` … ``offset + size - 1`` of the embedding table; row ``offset`` is unknown or missing."""
+    """Rows ``offset`` … ``offset + size - 1`` of the embedding table; row ``offset`` is unknown or missing.
+
+    ``ordered``: the others are bins of a number, from low to high.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     size: int
     offset: int
+    ordered: bool = False
 
 
 class DenseField(BaseModel):

@@ -274,6 +274,6 @@ def _finish_ids(
         ids[start : start + _CHUNK] = chunk + np.array(offsets, dtype=np.int32)
     ids.flush()
     return [
-        EncodedField(name=feature.name, size=size, offset=offset)
+        EncodedField(name=feature.name, size=size, offset=offset, ordered=feature.kind == "numeric")
         for feature, size, offset in zip(features, all_sizes, offsets, strict=True)
     ]

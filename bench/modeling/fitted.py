@@ -45,6 +45,11 @@ class FittedModule(pl.LightningModule):
         self.curve: list[dict[str, float]] = []
         self._gathered: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []
 
+    @classmethod
+    def passes(cls, config: Config) -> int:
+        """How often the training rows are read: once, whatever the epochs."""
+        return 1
+
     @abstractmethod
     def fit_rows(self, features: NDArray[np.float32], labels: Labels) -> None:
         """Learn from all rows: features [n, f] as :meth:`features` gives them, labels as arrays [n]."""

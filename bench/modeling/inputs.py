@@ -21,7 +21,8 @@ class InputShape(NamedTuple):
     """What a model must know of the data: rows of the embedding table, fields, and which field is the item.
 
     ``item`` is None where no field is: such data has no events, and DIN and ETA are left out. ``items`` are the
-    [start, stop) rows of the table that the item has; ``dense``: normalised numbers of a row; ``sizes``: ids per field.
+    [start, stop) rows of the table that the item has; ``dense``: normalised numbers of a row; ``sizes``: ids per field;
+    ``ordered``: whether they are bins of a number.
     """
 
     vocabulary: int
@@ -30,6 +31,7 @@ class InputShape(NamedTuple):
     items: tuple[int, int] = (0, 0)
     dense: int = 0
     sizes: tuple[int, ...] = ()
+    ordered: tuple[bool, ...] = ()
 
     @classmethod
     def of(cls, city: EncodedCity, config: Config = Config()) -> InputShape:
@@ -44,6 +46,7 @@ class InputShape(NamedTuple):
             (0, 0) if item is None else (item.offset, item.offset + item.size),
             0 if bins else len(numbers),
             (*(field.size for field in fields.values()), *bins),
+            (*(field.ordered for field in fields.values()), *(True for _ in bins)),
         )
 
 

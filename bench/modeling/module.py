@@ -54,6 +54,11 @@ class FunnelModule(pl.LightningModule):
         """The module from a batch to [B, width], with ``width`` and ``reset(seed)``."""
         return FunnelInputs(self.config, shape)
 
+    @classmethod
+    def passes(cls, config: Config) -> int:
+        """How often the training rows are read."""
+        return config.epochs
+
     @abstractmethod
     def build(self, width: int) -> None:
         """Create the layers above the shared input of ``width``."""
@@ -70,13 +75,13 @@ class FunnelModule(pl.LightningModule):
         for name, module in self.named_children():
             seed = derive(self.seed, "init", name)
             if hasattr(module, "reset"):
-                module.reset(seed)
+                module.reset(seed)  # type: ignore[operator]
                 continue
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
                 for layer in module.modules():
                     if hasattr(layer, "reset_parameters"):
-                        layer.reset_parameters()
+                        layer.reset_parameters()  # type: ignore[operator]
 
     def forward(self, batch: Batch) -> FunnelOutput:
         return self.compose(self.inputs(batch))
@@ -112,12 +117,12 @@ class FunnelModule(pl.LightningModule):
 
     @torch.no_grad()
     def _tasks(self) -> list[str]:
-        """Names of the loss terms that can be weighted, from a row of zeros."""
-        zeros = torch.zeros(1)
+        """Names of the loss terms that can be weighted; one with weight 0 has nothing to learn a weight from."""
+        ones = torch.ones(1)
         self.eval()
-        terms = self.losses(self.compose(torch.zeros(1, self.inputs.width)), Labels(*[zeros] * len(Labels._fields)))
+        terms = self.losses(self.compose(torch.zeros(1, self.inputs.width)), Labels(*[ones] * len(Labels._fields)))
         self.train()
-        return [name for name in terms if name not in self.unweighted]
+        return [name for name, term in terms.items() if name not in self.unweighted and float(term) != 0.0]
 
     # Lightning
 

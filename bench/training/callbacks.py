@@ -57,7 +57,9 @@ class LossCurve(pl.Callback):
         if self._count:
             self._close(trainer)
         if isinstance(pl_module, FittedModule):
+            parts, rows = len(pl_module.curve), self.rows
             for part, losses in enumerate(pl_module.curve, start=1):
+                self.rows = round(rows * part / parts)  # its share of the fit
                 self._add(trainer, part, losses)
 
     def _close(self, trainer: pl.Trainer) -> None:

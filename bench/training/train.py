@@ -66,12 +66,13 @@ def train_cell(
             raise CellError(f"the {split} split has no rows")
     start, memory = time.perf_counter(), PeakMemory()
     model_class: type[FunnelModule] | type[FittedModule] = MODELS.get(cell.model)
-    fitted = issubclass(model_class, FittedModule)
-    epochs = 1 if fitted else cell.config.epochs
+    epochs = model_class.passes(cell.config)
     torch.manual_seed(derive(cell.seed, "dropout"))
     model = model_class(cell.config, InputShape.of(city, cell.config), cell.seed)
     calibration: Calibration = cell.config.calibration if "calibration" in model.knobs else "none"
-    data = FunnelDataModule(city, cell.config, cell.seed, calibration, histories=not fitted)
+    data = FunnelDataModule(
+        city, cell.config, cell.seed, calibration, histories=not issubclass(model_class, FittedModule)
+    )
     rows = city.rows("train")
     train_rows = (rows.stop - rows.start) * epochs
     curve, evaluation, clock = LossCurve(), Evaluation(city), TrainingClock()
