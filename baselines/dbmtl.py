@@ -20,7 +20,8 @@ class DBMTL(ClickedCvrModule):
     relation layer with the last one, over its tower's vector and the relation vectors of the targets before it; a
     logit follows. What is minimised is the chain's negative log likelihood: of click over exposures, of action and of
     purchase given a click over clicked rows. Our reading: a target meets those before it by their vectors and not by
-    their labels, which are unknown when it is used, so that CVR is P(purchase | click), whatever the action.
+    their labels, which are unknown when it is used, so that CVR is P(purchase | click), whatever the action; and what
+    the targets share is the input alone.
     """
 
     name = "dbmtl"

@@ -1,4 +1,4 @@
-"""ESM², as its own paper states it: purchases after a cart and purchases without one."""
+"""ESM², as its own paper states it: purchases after an action (a cart, a wish) and purchases without one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bench.nn.funnel import LogProb
 
 
 class ESM2(FunnelModule):
-    """CVR = y2 y3 + (1 - y2) y4 with y2 = P(cart | click), y3 = P(purchase | cart), y4 = P(purchase | no cart).
+    """CVR = y2 y3 + (1 - y2) y4 with y2 = P(action | click), y3 = P(purchase | action), y4 = P(purchase | none).
 
     Losses of CTR (y1), CTCAR (y1 y2) and CTCVR over the entire space (ESM² Eq. 8-11).
     """

@@ -208,6 +208,8 @@ class Esm2Text(_Strict):
     carted: float
     wished: float
     carted_plus_wished: float
+    bought_of_carted: float
+    bought_of_wished: float
     acted: float
     bought_of_acted: float
     positives_of_predicted: float

@@ -11,8 +11,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from bench.cli._display import RunDisplay
-from bench.core.publish import sweep_staging
 from bench.core.cell import Cell
+from bench.core.publish import sweep_staging
 from bench.core.registry import MODELS
 from bench.data.encoded import Meta
 from bench.results.store import Store

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 DATASET = "six_cities"
 
 Out = Annotated[Path, typer.Option(help="Folder for data, cells and reports.")]
-Data = Annotated[str | None, typer.Option("--data", help=f"Dataset, see `bench ls`; default: {DATASET}.")]
+Data = Annotated[
+    str | None, typer.Option("--data", help=f"Dataset, see `bench ls`; default: {DATASET}, with --exhibit its paper's.")
+]
 DataDir = Annotated[Path | None, typer.Option(help="Where the raw files of a log lie.")]
 Scale = Annotated[float | None, typer.Option(help="Share of the published size; default: the dataset's own.")]
 DataSeed = Annotated[int, typer.Option(help="Seed of the simulation.")]
@@ -27,7 +29,10 @@ World = Annotated[
     list[str] | None,
     typer.Option("--world", help="Change a knob of the simulation, e.g. --world bad_case_share=0.4 (repeatable)."),
 ]
-Preset = Annotated[str | None, typer.Option(help="A paper's protocol: esmc or esm2; default: the dataset's.")]
+Preset = Annotated[
+    str | None,
+    typer.Option(help="A paper's protocol: esmc or esm2; default: the dataset's, with --exhibit its paper's."),
+]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Change a knob, e.g. --set dropout=0.5 (repeatable).")]
 ModelFiles = Annotated[
     list[Path] | None,

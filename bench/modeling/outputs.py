@@ -13,8 +13,9 @@ from bench.nn.funnel import LogProb
 class FunnelOutput(NamedTuple):
     """Probabilities per row [B]; None for a step that the model lacks.
 
-    ``ctr`` = P(click | exposure), ``cvr`` = P(purchase | click), ``car`` = P(cart | click),
-    ``ctcvr`` = P(click and purchase | exposure), ``ctcar`` = P(click and cart | exposure).
+    ``ctr`` = P(click | exposure), ``cvr`` = P(purchase | click), ``car`` = P(action | click),
+    ``ctcvr`` = P(click and purchase | exposure), ``ctcar`` = P(click and action | exposure); the action is a cart
+    unless the knob ``action`` says otherwise.
     ``imputed`` is no probability: the CVR loss [B] that a row would have, where a model estimates it (ESCM²-DR).
     """
 

@@ -44,7 +44,7 @@ def draw(parts: tuple[Judged, Judged], entries: Mapping[int, Entry], base: int, 
             title = shown.measures[measures[0]]
             panel.set_title(title if len(cities) == 1 else f"{title}, {style.city_title(city)}", fontsize=11)
         panels[row, 0].set_ylabel(f"AUC less that of K = {base}")
-    drawing.suptitle(f"ESM² by the number of numerical features, with 95 % intervals: {shown.study.title}", fontsize=12)
+    drawing.suptitle(f"ESM² by the number of dense features, with 95 % intervals: {shown.study.title}", fontsize=12)
     legend_below(drawing, list(handles.values()))
     style.save(drawing, path)
 
@@ -52,7 +52,7 @@ def draw(parts: tuple[Judged, Judged], entries: Mapping[int, Entry], base: int, 
 def _dress(panel: Axes, counts: Sequence[int]) -> None:
     panel.axhline(0, color="#444444", linewidth=0.8, zorder=0.6)
     panel.set_xticks(range(len(counts)), [str(count) for count in counts])
-    panel.set_xlabel("numerical features kept, K")
+    panel.set_xlabel("dense features kept, K")
     panel.margins(x=0.05, y=0.12)
     tidy(panel, "y")
 

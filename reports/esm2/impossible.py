@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from decimal import Decimal
 from typing import Any
 
 from reports.audit.checks import Range, combine, exact, judge, rounded, show
 from reports.audit.checks import Verdict as Follows
-
-#: Percent of the clicked rows with a cart, and with a wish, that are bought (ESM² 3.1).
-BOUGHT_OF_CARTED = Decimal(12)
-BOUGHT_OF_WISHED = Decimal(31)
 
 
 def contradictions(paper: dict[str, Any]) -> Iterator[str]:
@@ -26,13 +21,13 @@ def contradictions(paper: dict[str, Any]) -> Iterator[str]:
 def _carts_and_wishes(text: dict[str, Any], bought: Range) -> Iterator[str]:
     """Purchases after carts and after wishes against all purchases."""
     carted, wished, acted = (rounded(text[name]) for name in ("carted", "wished", "acted"))
-    of_carted, of_wished = rounded(BOUGHT_OF_CARTED), rounded(BOUGHT_OF_WISHED)
+    of_carted, of_wished = rounded(text["bought_of_carted"]), rounded(text["bought_of_wished"])
     after = combine(lambda c, p, w, q: (c * p + w * q) / 100, carted, of_carted, wished, of_wished)
     both = combine(lambda c, w, a: c + w - a, carted, wished, acted)
     least = after.low - both.high
     if after.low <= bought.high:
         return
-    where = f"{text['carted']} % × {BOUGHT_OF_CARTED} % + {text['wished']} % × {BOUGHT_OF_WISHED} %"
+    where = f"{text['carted']} % × {text['bought_of_carted']} % + {text['wished']} % × {text['bought_of_wished']} %"
     line = (
         f"{where} = {_show(after.point)} % of the clicks are bought after a cart or a wish, but Table 1 has"
         f" {_show(bought.point)} % of the clicks bought in all."

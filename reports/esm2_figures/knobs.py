@@ -22,7 +22,7 @@ TRUE = {"truth/cvr/clicked": "CVR-AUC", "truth/ctcvr/exposed": "CTCVR-AUC"}
 MEASURES = OBSERVED | TRUE
 
 #: Hidden widths by the number of layers, of which the output is one: five are the paper's 512-256-128-32-2 (its
-#: Table 2). It does not print the other shapes; these keep the widths from the input on.
+#: Table 2). It does not print the other shapes: below five these are its first widths, six has 256 twice.
 SHAPES: dict[float, tuple[int, ...]] = {
     2: (512,),
     3: (512, 256),

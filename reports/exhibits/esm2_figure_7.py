@@ -18,7 +18,9 @@ TEXT = """\
 AUCs on the test days for four groups of users, by their purchases in the three months before. CVR-AUC is over the
 clicked rows of a group, CTCVR-AUC over all of its exposures; the gain is ESM²'s AUC over ESMM's, minus 1. The paper's
 last group is printed as “[50,+]”; ours begins at 51. *Change per group* is the least-squares slope over the groups,
-taken seed by seed. The paper only draws its AUCs; its gains stand below ours."""
+taken seed by seed. The paper only draws its AUCs; its gains stand below ours. In the simulated shop a user's purchases
+of three months are drawn, correlated with the taste for buying and with visits; they are no count of the log's own
+purchases, which are far fewer."""
 
 
 class Esm2Figure7(Exhibit):

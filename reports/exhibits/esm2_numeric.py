@@ -1,4 +1,4 @@
-"""ESM² section 4.3.3: numerical features normalised by tanh, or discretised."""
+"""ESM² section 4.3.3: dense features normalised by tanh, or discretised."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ MEASURES = {CVR: "CVR-AUC", "auc/ctcvr/exposed": "CTCVR-AUC"}
 GAIN = 0.004
 
 TEXT = """\
-ESM² with the same numerical features as input, either normalised or cut into bins that are embedded like ids. The paper
-prints only the gain of the first over the second, and speaks of AUC; we take it for CVR-AUC, as in its Table 6."""
+ESM² with the same dense features of users and items as input, either normalised or cut into bins that are embedded like
+ids. The three numbers of a user and an item together (preference, earlier clicks, earlier looks) are always read in
+bins. The paper prints only the gain of the first over the second, and speaks of AUC; we take it for CVR-AUC, as in its
+Table 6."""
 
 
 class Esm2Numeric(Exhibit):

@@ -1,4 +1,4 @@
-"""ESM² Table 6: CVR-AUC by the number of numerical features that are kept."""
+"""ESM² Table 6: CVR-AUC by the number of dense features that are kept."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ BASE = 64
 MEASURES = {"auc/cvr/clicked": "CVR-AUC", "auc/ctcvr/exposed": "CTCVR-AUC"}
 
 TEXT = f"""\
-ESM² with the K numerical features that a GBDT finds most important in the training rows; every difference is from
-K = {BASE}, which the paper finds best. The paper prints the CVR-AUC only."""
+ESM² with the K dense features of users and items that a GBDT finds most important in the training rows (the paper's
+"numerical features"); every difference is from K = {BASE}, which the paper finds best. The three numbers of a user and
+an item together (preference, earlier clicks, earlier looks) do not count in K. The paper prints the CVR-AUC only."""
 
 
 class Esm2Table6(Exhibit):
     name = "esm2_table_6"
-    title = "ESM² Table 6: the number of numerical features"
+    title = "ESM² Table 6: the number of dense features"
     needs = "stored predictions"
     order = 240
     paper = "esm2"
@@ -51,9 +52,9 @@ class Esm2Table6(Exhibit):
 
 
 def _available(study: Study) -> Iterator[str]:
-    """That a world has fewer numerical features than the paper's largest K."""
+    """That a world has fewer dense features than the paper's largest K."""
     for city in study.cities:
         manifest = study.manifest(city)
         dense = 0 if manifest is None else sum(feature.kind == "dense" for feature in manifest.features)
         if manifest is not None and dense < max(COUNTS):
-            yield f"{style.city_title(city)} has {dense} numerical features in all: every larger K keeps all of them."
+            yield f"{style.city_title(city)} has {dense} dense features in all: every larger K keeps all of them."

@@ -24,9 +24,10 @@ and CTCAR those of an exposure that it ends in a purchase or in a cart. CVR is w
 rows alone are few, and not the rows that are ranked; *entire-space* models therefore learn CTCVR over all exposures,
 and CVR as the factor that is left beside CTR.
 
-All models have the same input: embeddings of the row's fields, DIN over the recent events of the user, ETA over those
-that it finds in a long history; separate estimators have one each. They differ in what stands above it, and in what
-they learn from."""
+All networks have the same input: embeddings of the row's fields, its dense features where there are any and, unless
+they are switched off, DIN over the recent events of the user and ETA over those that it finds in a long history;
+separate estimators have one each. They differ in what stands above it, and in what they learn from. GBDT reads the
+same fields and dense features, but no histories."""
 
 TERMS = """\
 What is minimised is the sum of the terms: each is a mean cross entropy, over its rows, between a probability and the

@@ -27,7 +27,7 @@ metric). Unmarked means that the data do not tell. The paper's value stands belo
 
 NOTE = """\
 *Improvement* is the paper's: the relative increase of the best model of the ESMC family over the best of all other
-models (here ESM² is among them, which the paper did not have); `*` marks a significant difference of these two.
+models (here more are among them than in the paper, ESM² for one); `*` marks a significant difference of these two.
 *Ceiling* is the AUC of the true probabilities."""
 
 
