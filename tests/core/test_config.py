@@ -80,3 +80,14 @@ def test_knobs_that_a_model_does_not_use_are_reset() -> None:
     assert (used.experts, used.dropout) == (8, 0.2)
     assert (used.constraint_weight, used.calibration) == (Config().constraint_weight, "copy")
     assert config.used_by(MODEL_KNOBS) == config
+
+
+def test_none_takes_a_knob_back_to_none() -> None:
+    assert override(PRESETS["esm2"], ["item_dim=none"]).item_dim is None
+    with pytest.raises(UserError, match=r"dropout is wrong: .*but got 'none'"):
+        override(Config(), ["dropout=none"])
+
+
+def test_trees_have_a_bounded_depth() -> None:
+    with pytest.raises(UserError, match=r"tree_depth is wrong: .*17"):
+        override(Config(), ["tree_depth=18"])

@@ -143,3 +143,11 @@ def test_dense_features_of_exposures_are_refused(tmp_path: Path) -> None:
     tables = write_tables(tmp_path / "tables", features, exposures=rows("user item", (1, 5)))
     with pytest.raises(UserError, match="dense feature 'position' must be a column of users or items"):
         encoded(tables, EncodingSettings())
+
+
+def test_one_class_of_labels_has_no_importance() -> None:
+    rng = np.random.default_rng(0)
+    values: Any = {"users": rng.normal(size=(20, 2)), "items": rng.normal(size=(20, 1))}
+    owners: Any = {table: rng.integers(0, 20, 50) for table in ("users", "items")}
+    nothing = np.zeros(50, dtype=int)
+    assert importance(values, owners, {"click": nothing, "purchase": nothing}).tolist() == [0.0, 0.0, 0.0]

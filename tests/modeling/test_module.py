@@ -266,3 +266,8 @@ def test_layers_of_torch_start_by_the_seed_alone(city: EncodedCity) -> None:
     torch.manual_seed(1)
     made(0)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_term_of_weight_0_learns_no_weight(city: EncodedCity) -> None:
+    model = make(city, task_weighting="uncertainty", weight_cvr=0.0)
+    assert set(model.uncertainty.log_variance.state_dict()) == {"ctr"}  # type: ignore[union-attr]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import lightgbm as lgb
@@ -11,13 +12,16 @@ import torch
 from safetensors.torch import load_file
 from sklearn.metrics import log_loss
 
+from baselines.gbdt import categories
 from bench.core.cell import Cell
 from bench.core.config import Config
+from bench.core.errors import CellError
 from bench.core.record import PREDICTIONS, WEIGHTS
 from bench.core.registry import MODELS
 from bench.core.seeding import derive
 from bench.data.batches import shuffled_by_visit
 from bench.data.encoded import EncodedCity
+from bench.modeling.inputs import InputShape
 from bench.training.train import train_cell
 
 CONFIG = Config(trees=12, tree_depth=4, batch_size=100, epochs=3)
@@ -58,7 +62,7 @@ def test_the_curve_is_the_log_loss_after_each_tree(toy: EncodedCity, tmp_path: P
     assert [sorted(point.losses) for point in record.curve] == [["ctr"]] * 12 + [["cvr"]] * 12
     assert [point.rows for point in record.curve] == [round((rows.stop - rows.start) * k / 24) for k in range(1, 25)]
     assert record.cost.train_rows == rows.stop - rows.start
-    model = MODELS.get("gbdt")(CONFIG, shape_of(toy))
+    model = MODELS.get("gbdt")(CONFIG, InputShape.of(toy))
     model.load_state_dict(load_file(tmp_path / WEIGHTS))
     output = model.compose((toy.ids[rows] - np.arange(6) * 8).astype(np.float32))
     assert record.curve[11].losses["ctr"] == pytest.approx(
@@ -86,7 +90,16 @@ def test_its_epochs_change_nothing(toy: EncodedCity, tmp_path: Path) -> None:
     assert first.equals(second)
 
 
-def shape_of(city: EncodedCity) -> object:
-    from bench.modeling.inputs import InputShape
+def test_bins_of_numbers_are_no_categories(toy: EncodedCity) -> None:
+    fields = tuple(field.model_copy(update={"ordered": place == 2}) for place, field in enumerate(toy.meta.fields))
+    city = replace(toy, meta=toy.meta.model_copy(update={"fields": fields}))
+    assert categories(InputShape.of(city)) == [0, 1, 3, 4, 5]
+    large = tuple(field.model_copy(update={"size": 257 - (place < 2)}) for place, field in enumerate(fields))
+    assert categories(InputShape.of(replace(toy, meta=toy.meta.model_copy(update={"fields": large})))) == [0, 1]
 
-    return InputShape.of(city)
+
+def test_too_few_clicks_fail_the_cell(toy: EncodedCity, tmp_path: Path) -> None:
+    labels = np.zeros_like(toy.labels)
+    labels[0, 0] = 1
+    with pytest.raises(CellError, match="GBDT needs two clicked training rows or more"):
+        train_cell(cell_of(), replace(toy, labels=labels), tmp_path)
