@@ -16,6 +16,7 @@ from pathlib import Path
 import lightgbm as lgb
 import numpy as np
 import torch
+from machine import line
 from rich.console import Console
 from rich.table import Table
 
@@ -71,7 +72,9 @@ def main(folder: Path, rounds: int) -> None:
     table = Table("rows", "features", "threads", "ours (s)", "LightGBM (s)", "ratio", "aim")
     shape = (f"{len(features):,}", str(features.shape[1]), str(torch.get_num_threads()))
     table.add_row(*shape, *(f"{value:.1f}" for value in seconds), f"{ratio:.2f}", f"{FACTOR:g}")
-    Console().print(table)
+    console = Console(width=120)
+    console.print(table)
+    console.print(line("lightgbm", "torch"))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
+from machine import line
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
@@ -105,6 +106,7 @@ def main(rows: int = 1_000_000, users: int = 100_000, rounds: int = 7, of_loop: 
     console = Console(width=120)
     console.print(printed)
     console.print(f"{rows:,} rows and {users:,} users each; loops over {of_loop:,} users, scaled to {users:,}.")
+    console.print(line("numpy", "scikit-learn"))
 
 
 if __name__ == "__main__":

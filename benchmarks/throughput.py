@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from machine import processor
 from process import Gone, Process
 from rich.console import Console
 from rich.table import Table
@@ -157,14 +158,11 @@ def describe_machine(threads: int) -> dict[str, Any]:
     if hasattr(os, "sched_setaffinity"):
         usable = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, usable[:threads])
-    model = platform.processor() or platform.machine()
     memory = None
-    with contextlib.suppress(OSError):
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        model = next((line.split(": ", 1)[1] for line in lines if line.startswith("model name")), model)
+    with contextlib.suppress(OSError, ValueError):
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return {
-        "processor": model,
+        "processor": processor(),
         "cores": cores,
         "memory_gib": memory and round(memory, 1),
         "system": platform.system(),
