@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.core.config import Config
+from bench.core.errors import UserError
 
 if TYPE_CHECKING:
     import lightgbm as lgb
@@ -59,16 +60,18 @@ def boost(
         threads: their number.
         categorical: columns whose numbers, not negative, are categories.
         after_tree: called with the number of trees and the mean log loss over all rows.
-    """
-    import lightgbm as lgb  # costs a second: only where trees grow
 
+    Raises:
+        UserError: the system has no OpenMP for LightGBM.
+    """
+    library = _lightgbm()
     settings = parameters(config, seed, threads)
-    data = lgb.Dataset(features, labels, categorical_feature=list(categorical), params=settings, free_raw_data=True)
+    data = library.Dataset(features, labels, categorical_feature=list(categorical), params=settings)
 
     def tell(environment: Any) -> None:
         after_tree(environment.iteration + 1, float(environment.evaluation_result_list[0][2]))
 
-    return lgb.train(
+    trees: lgb.Booster = library.train(
         settings | {"metric": "binary_logloss"},
         data,
         num_boost_round=config.trees,
@@ -76,6 +79,7 @@ def boost(
         valid_names=["train"],
         callbacks=[tell],
     )
+    return trees
 
 
 def predict(model: bytes, features: NDArray[np.float32], threads: int) -> NDArray[np.float64]:
@@ -85,6 +89,20 @@ def predict(model: bytes, features: NDArray[np.float32], threads: int) -> NDArra
 
 @lru_cache(maxsize=8)
 def _loaded(model: bytes) -> lgb.Booster:
-    import lightgbm as lgb
+    trees: lgb.Booster = _lightgbm().Booster(model_str=model.decode())
+    return trees
 
-    return lgb.Booster(model_str=model.decode())
+
+def _lightgbm() -> Any:
+    """The library, which takes a second to import: only where trees grow.
+
+    Raises:
+        UserError: the system has no OpenMP for it.
+    """
+    try:
+        import lightgbm
+    except OSError as error:
+        raise UserError(
+            f"LightGBM must find the system's OpenMP, but: {error}; install it (Debian: libgomp1, macOS: libomp)."
+        ) from None
+    return lightgbm
