@@ -196,7 +196,7 @@ def test_table_6_is_measured_against_64(tmp_path: Path) -> None:
     found = line(text, "- **CVR-AUC.**")
     assert "1 as in the paper (K = 64 above K = 8)" in found
     assert "1 **contradicts** the paper (K = 500 above K = 64)" in found
-    assert "shop has 0 numerical features in all" in text
+    assert "shop has 0 dense features in all" in text
     (path,) = (tmp_path / "report").glob("*.png")
     assert path.name == "esm2_table_6-ecommerce-esm2.png"
     assert f"({path.name})" in text
