@@ -85,8 +85,8 @@ class Meta(BaseModel):
     ``vocabulary``: rows of the one embedding table; ``event_kinds``: number of values of ``event_kind``;
     ``splits``: [start, stop) rows; ``counts``: rows and positive labels per split; ``calibration``: what Sample
     Calibration does with carts of ``recommendation``, and of both domains (``global``); ``has_cart``: the training
-    rows have a cart; ``dense``: the dense features, the most important first; ``items``: rows of the arrays of items;
-    ``checksums``: sha256 of every array file.
+    rows have a cart; ``lacks``: as in the manifest; ``dense``: the dense features, the most important first;
+    ``items``: rows of the arrays of items; ``checksums``: sha256 of every array file.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -106,6 +106,7 @@ class Meta(BaseModel):
     calibration: dict[str, CalibrationSummary]
     has_truth: bool
     has_cart: bool
+    lacks: dict[str, str] = {}
     dense: tuple[DenseField, ...] = ()
     items: int = 0
     checksums: dict[str, str]

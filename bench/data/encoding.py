@@ -148,6 +148,7 @@ def _encode(
         calibration=calibration,
         has_truth="truth" in columns,
         has_cart=counts["train"]["cart"] > 0,
+        lacks=manifest.lacks,
         dense=tuple(dense),
         items=items,
         checksums={path.name: checksum(path) for path in sorted(out.glob("*.npy"))},

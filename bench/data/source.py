@@ -32,6 +32,8 @@ class Source(ABC):
     simulated: ClassVar[bool] = False
     #: Share of the published size where none is asked for (simulated only).
     default_scale: ClassVar[float] = 1.0
+    #: What it cannot supply (of :data:`~bench.data.tables.FACTS`), and why: the manifest's ``lacks``.
+    lacks: ClassVar[Mapping[str, str]] = {}
     #: The protocol under which its paper compares models.
     preset: ClassVar[str] = "esmc"
 

@@ -20,6 +20,9 @@ A folder of Parquet files ``<table>.parquet``, published by one rename:
 ``manifest.json``
     a :class:`Manifest`.
 
+Times are seconds since the epoch. A log without times has 0 in every row, its splits are those of its files, and
+``lacks`` of the manifest names ``time``; so it does for ``visit``, ``cart``, ``wish`` and ``search``.
+
 A cart or wish or purchase without a click in its visit does not occur; a purchase without a cart in its visit
 does: that is the bad case. Where ``settings`` of the manifest have a ``calibration``, the training rows' ``cart`` is
 not the log's, but what Sample Calibration made of it.
@@ -31,7 +34,7 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bench.core.errors import UserError
 from bench.core.publish import checksum
@@ -44,6 +47,9 @@ SPLITS: tuple[str, ...] = ("train", "valid", "test")
 ACTIONS: tuple[str, ...] = ("click", "cart", "wish", "purchase", "browse")
 DOMAINS: tuple[str, ...] = ("recommendation", "search")
 TRUTH: tuple[str, ...] = ("p_click", "p_cart", "p_purchase")
+
+#: What a log may lack: labels; when things happened; visits that a user comes back from; carts of the search domain.
+FACTS: tuple[str, ...] = (*LABELS, "time", "visit", "search")
 
 #: Columns that a table must have, features apart.
 COLUMNS: dict[str, tuple[str, ...]] = {
@@ -61,21 +67,33 @@ FORBIDDEN = frozenset((*LABELS, *TRUTH, "exposure", "visit", "time", "split"))
 class Feature(BaseModel):
     """One input field: a column of a table, or a ``cross``.
 
-    ``categorical`` takes any type, ``numeric`` is cut into quantile bins, ``cross`` combines the categories of
-    the two or more other features named in ``of``. The feature ``item`` also gives the events their ids. ``dense``
-    is one of many numbers of a user or an item: models read the most important ones, normalised or in bins.
+    ``categorical`` takes any type, ``multi`` is a list column of categories, of which the first ``most`` are read,
+    ``numeric`` is cut into quantile bins, ``cross`` combines the categories of the two or more other features named in
+    ``of``. The feature ``item`` also gives the events their ids. ``dense`` is one of many numbers of an exposure, a
+    user or an item: models read the most important ones, normalised or in bins.
+
+    A category needs ``min_count`` training rows to get an id (None: as the encoding says); with ``buckets`` it has
+    no id of its own, but shares one of that many by its hash.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     table: Literal["exposures", "users", "items", "cross"]
-    kind: Literal["categorical", "numeric", "dense", "cross"] = "categorical"
+    kind: Literal["categorical", "multi", "numeric", "dense", "cross"] = "categorical"
     of: tuple[str, ...] = ()
+    most: int = Field(8, ge=1, le=64)
+    min_count: int | None = Field(None, ge=1)
+    buckets: int | None = Field(None, ge=1, le=2**30)
 
 
 class Manifest(BaseModel):
-    """What a folder of funnel tables holds. ``time_range`` (of exposures), ``split_range``: [first, last] seconds."""
+    """What a folder of funnel tables holds.
+
+    ``time_range`` (of exposures), ``split_range``: [first, last] seconds. ``lacks``: what a log cannot supply (of
+    ``FACTS``), and why, in a few words that follow "the log". ``notes``: sentences that a report must print, such as
+    what stands for an exposure.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -89,6 +107,8 @@ class Manifest(BaseModel):
     time_range: tuple[int, int]
     split_range: dict[str, tuple[int, int]]
     settings: dict[str, Any]
+    lacks: dict[str, str] = {}
+    notes: tuple[str, ...] = ()
     checksums: dict[str, str] = {}
 
 
