@@ -31,7 +31,11 @@ def application() -> typer.Typer:
 
 
 def _group(package: ModuleType, name: str, text: str) -> typer.Typer:
-    """The commands in ``package``: one per file, and a group of commands per package below it."""
+    """The commands in ``package``: one per file, and a group of commands per package below it.
+
+    The function is called like the file; a command's name has dashes, and no underscore that keeps it from being a
+    keyword.
+    """
     app = typer.Typer(
         name=name,
         no_args_is_help=True,
@@ -47,7 +51,8 @@ def _group(package: ModuleType, name: str, text: str) -> typer.Typer:
         if info.ispkg:
             app.add_typer(_group(module, info.name, module.__doc__ or ""))
         else:
-            app.command(info.name)(_interruptible(getattr(module, info.name)))
+            command = info.name.rstrip("_").replace("_", "-")
+            app.command(command)(_interruptible(getattr(module, info.name)))
     return app
 
 

@@ -1,0 +1,155 @@
+"""Columns of a log's files as columns of raw relations, in SQL that stops at the first value that is wrong."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import duckdb
+
+from bench.core.errors import UserError
+from bench.data.logs.reading import Relation, refuse
+from bench.data.logs.spec import Actions, FeatureSpec, Times
+from bench.data.sql import name, text
+
+#: Times before and after are none of a log: a wrong unit, most likely.
+FIRST, LAST = (int(datetime(year, 1, 1, tzinfo=UTC).timestamp()) for year in (1990, 2100))
+_SAMPLE = 10_000
+_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+#: A text that ends with an offset from UTC.
+_OFFSET = r":\d{2}(\.\d+)?\s?(Z|UTC|GMT|[+-]\d{2}(:?\d{2})?)$"
+_NUMBER = r"^-?\d+(\.\d+)?$"
+_NUMBERS = ("INT", "FLOAT", "DOUBLE", "DECIMAL", "REAL")
+
+
+def time_sql(
+    connection: duckdb.DuckDBPyConnection, relation: Relation, column: str, times: Times, zone: str | None
+) -> str:
+    """SQL: a column of times as whole seconds since the epoch.
+
+    Raises:
+        UserError: the times have no offset and the specification no time zone; or they are of mixed kinds.
+    """
+    kind, raw = relation.columns[column], name(column)
+    shown = f"CAST({raw} AS VARCHAR)"
+    unit: str = times.unit
+    if times.format is not None:
+        if times.format.count("%z") == 0:
+            _require_zone(relation, column, zone, "their format has no %z")
+        parsed = f"epoch(CAST(try_strptime({shown}, {text(times.format)}) AS TIMESTAMPTZ))"
+        return _checked(column, shown, parsed, f"be a time of the format {times.format}")
+    if unit == "yyyymmdd":
+        parsed = f"epoch(CAST(try_strptime({shown}, '%Y%m%d') AS TIMESTAMPTZ))"
+        return _checked(column, shown, parsed, "be a day of the form yyyymmdd")
+    if kind == "TIMESTAMP WITH TIME ZONE":
+        return _checked(column, shown, f"epoch({raw})", "be a time")
+    if kind.startswith("TIMESTAMP") or kind == "DATE":
+        if kind != "DATE":
+            _require_zone(relation, column, zone, f"their type is {kind}")
+        return _checked(column, shown, f"epoch(CAST({raw} AS TIMESTAMPTZ))", "be a time")
+    sample = f"(SELECT {shown} AS x FROM {relation.sql} WHERE {raw} IS NOT NULL LIMIT {_SAMPLE})"
+    if unit == "auto" and (kind.startswith(_NUMBERS) or kind.startswith("U")):
+        unit = _magnitude(connection, f"SELECT max(abs(CAST(x AS DOUBLE))) FROM {sample}")
+    elif unit == "auto":
+        query = f"SELECT count(*), count_if(regexp_matches(x, '{_NUMBER}')) FROM {sample}"
+        rows, numbers = connection.execute(query).fetchall()[0]
+        unit = "text"
+        if rows and rows == numbers:
+            unit = _magnitude(connection, f"SELECT max(abs(CAST(x AS DOUBLE))) FROM {sample}")
+    if unit in _PER_SECOND:
+        number = f"TRY_CAST({raw} AS {'DOUBLE' if kind in ('FLOAT', 'DOUBLE') else 'BIGINT'})"
+        per = _PER_SECOND[unit]
+        return _checked(column, shown, number if per == 1 else f"{number} // {per}", f"be a time in {unit} since 1970")
+    query = f"SELECT count(*), count_if(regexp_matches(x, '{_OFFSET}')), min(x) FROM {sample}"
+    rows, offset, example = connection.execute(query).fetchall()[0]
+    if offset < rows:
+        if offset:
+            raise UserError(
+                f"{relation.title}: times of {column!r} must all have an offset from UTC or none, but {offset} of the "
+                f"first {rows} have one; make them alike."
+            )
+        _require_zone(relation, column, zone, f"they look like {example!r}")
+        parsed = f"CASE WHEN NOT regexp_matches({shown}, '{_OFFSET}') THEN epoch(TRY_CAST({shown} AS TIMESTAMPTZ)) END"
+        return _checked(column, shown, parsed, "be a time without an offset, as the first ones are")
+    parsed = f"CASE WHEN regexp_matches({shown}, '{_OFFSET}') THEN epoch(TRY_CAST({shown} AS TIMESTAMPTZ)) END"
+    return _checked(column, shown, parsed, "be a time with an offset from UTC, as the first ones are")
+
+
+def action_sql(column: str, actions: Actions) -> str:
+    """SQL: what a value of the action column means; NULL where it is to be ignored."""
+    shown = f"CAST({name(column)} AS VARCHAR)"
+    whens = "".join(
+        f" WHEN {text(value)} THEN {'NULL' if action == 'ignore' else text(action)}"
+        for value, action in actions.meanings.items()
+    )
+    listed = ", ".join(actions.meanings)
+    stop = refuse(
+        column, f"be one of the values under [actions] ({listed}; list others under ignore)", f"coalesce({shown}, '')"
+    )
+    return f"CASE {shown}{whens} ELSE {stop} END"
+
+
+def label_sql(column: str) -> str:
+    """SQL: a label as 0 or 1; missing is 0."""
+    shown = f"CAST({name(column)} AS VARCHAR)"
+    stop = refuse(column, "be 0 or 1", shown)
+    return (
+        f"CASE WHEN {shown} IS NULL OR lower({shown}) IN ('0', '0.0', 'false', 'f') THEN 0::UTINYINT "
+        f"WHEN lower({shown}) IN ('1', '1.0', 'true', 't') THEN 1::UTINYINT ELSE {stop} END"
+    )
+
+
+def split_sql(column: str) -> str:
+    """SQL: the split of a row."""
+    shown = f"CAST({name(column)} AS VARCHAR)"
+    rule = refuse(column, "be train, valid or test", f"coalesce({shown}, 'missing')")
+    return f"CASE WHEN {shown} IN ('train', 'valid', 'test') THEN {shown} ELSE {rule} END"
+
+
+def feature_sql(feature: FeatureSpec, relation: Relation) -> str:
+    """SQL: a column as its kind of feature needs it.
+
+    Raises:
+        UserError: a ``multi`` feature is neither a list nor has a separator.
+    """
+    column = name(feature.column)
+    kind = relation.columns[feature.column]
+    if feature.kind in ("numeric", "dense"):
+        if kind.startswith(_NUMBERS) or kind.startswith("U"):
+            return f"CAST({column} AS DOUBLE)"
+        shown = f"CAST({column} AS VARCHAR)"
+        stop = refuse(feature.column, "be a number", shown)
+        return f"CASE WHEN {shown} IS NULL THEN NULL ELSE coalesce(TRY_CAST({shown} AS DOUBLE), {stop}) END"
+    if feature.kind == "multi":
+        if kind.endswith("[]"):
+            return f"CAST({column} AS VARCHAR[])"
+        if feature.separator is None:
+            raise UserError(
+                f"{relation.title}: column {feature.column!r} of kind multi must be a list or have a separator, but is "
+                f"{kind}; give its feature a separator."
+            )
+        return f"list_filter(string_split({column}, {text(feature.separator)}), x -> x <> '')"
+    return column
+
+
+def _checked(column: str, shown: str, seconds: str, rule: str) -> str:
+    """SQL: ``seconds`` as whole ones, where they are of a log's years; missing where the column is."""
+    number = f"CAST(floor({seconds}) AS BIGINT)"
+    stop = refuse(column, f"{rule}, of 1990 to 2099 (see time.unit, time.format)", shown)
+    return (
+        f"CASE WHEN {shown} IS NULL THEN NULL WHEN {seconds} >= {FIRST} AND {seconds} < {LAST} THEN {number} "
+        f"ELSE {stop} END"
+    )
+
+
+def _magnitude(connection: duckdb.DuckDBPyConnection, query: str) -> str:
+    """The unit in which a number of about this size is a time of our days."""
+    largest = connection.execute(query).fetchall()[0][0] or 0.0
+    return next((unit for unit, per in _PER_SECOND.items() if largest < LAST * per), "ns")
+
+
+def _require_zone(relation: Relation, column: str, zone: str | None, found: str) -> None:
+    if zone is None:
+        raise UserError(
+            f"{relation.title}: times of {column!r} must have an offset from UTC or the specification a time_zone, but "
+            f'{found}; add time_zone = "UTC" or the zone that they were written in.'
+        )

@@ -1,0 +1,236 @@
+"""Files of a log as DuckDB relations: Parquet, CSV and JSON lines, plain or compressed; what is wrong by file and line.
+
+Columns of CSV and JSON lines are read as texts, so that 007 is not 7; those of Parquet have the types of the file.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from bench.core.errors import UserError
+from bench.data.logs.spec import Files
+from bench.data.sql import name, text
+
+_FORMATS = {".csv": "csv", ".tsv": "csv", ".txt": "csv", ".json": "json", ".jsonl": "json", ".ndjson": "json"}
+_FORMATS |= {".parquet": "parquet", ".pq": "parquet"}
+_COMPRESSED = (".gz", ".zst")
+#: Marks the errors that :func:`refuse` raises inside a query.
+_MARK = "bench-refuses"
+_SEPARATOR = "\x1f"
+
+
+class Relation:
+    """The files of one table.
+
+    ``columns``: SQL type by column; ``sql``: the rows, for FROM.
+
+    Raises:
+        UserError: there are no such files, they are of several formats, or one cannot be read or has other columns.
+    """
+
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, spec: Files, root: Path, lists: Sequence[str] = ()
+    ) -> None:
+        """``lists``: columns of JSON lines that are lists."""
+        self.spec = spec
+        self.paths = find(spec.files, root)
+        self.format = spec.format or _format_of(self.paths)
+        paths = "[" + ", ".join(text(path) for path in self.paths) + "]"
+        with explained(self):
+            if self.format == "parquet":
+                self.sql = f"read_parquet({paths})"
+                self.columns = _types(connection, self.sql)
+                for path in self.paths[1:]:
+                    _same_columns(path, list(_types(connection, f"read_parquet({text(path)})")), self)
+                return
+            if self.format == "csv":
+                found = list(spec.names) if not spec.header else _header(self.paths[0], spec.delimiter)
+                for path in self.paths[1:] if spec.header else ():
+                    _same_columns(path, _header(path, spec.delimiter), None, found, self.paths[0])
+                self.columns = dict.fromkeys(found, "VARCHAR")
+                options = f"auto_detect = false, header = {spec.header}, delim = {text(spec.delimiter)}"
+                quotes = "quote = '\"', escape = '\"', nullstr = ''"
+                self.sql = f"read_csv({paths}, {options}, {quotes}, columns = {_struct(self.columns)})"
+            else:
+                sniffed = _types(connection, f"read_json({paths}, format = 'newline_delimited', sample_size = 20480)")
+                self.columns = {column: "VARCHAR[]" if column in lists else "VARCHAR" for column in sniffed}
+                self.sql = f"read_json({paths}, format = 'newline_delimited', columns = {_struct(self.columns)})"
+
+    @property
+    def title(self) -> str:
+        """The first file, and how many more there are."""
+        more = len(self.paths) - 1
+        return f"{self.paths[0]}{f' (and {more} more)' if more else ''}"
+
+    def require(self, columns: Sequence[str]) -> None:
+        """
+        Raises:
+            UserError: a column is not there.
+        """
+        for column in columns:
+            if column not in self.columns:
+                raise UserError(
+                    f"{self.title} must have the column {column!r} that the specification names, but has "
+                    f"{', '.join(self.columns)}; mend the specification."
+                )
+
+    def place(self, connection: duckdb.DuckDBPyConnection, column: str, value: str) -> str:
+        """The first file and line (or row) where ``column`` has ``value``, in words."""
+        if self.format == "parquet":
+            for path in self.paths:
+                rows = connection.execute(
+                    f"SELECT min(file_row_number) FROM read_parquet({text(path)}, file_row_number = true) "
+                    f"WHERE CAST({name(column)} AS VARCHAR) = ?",
+                    [value],
+                ).fetchall()
+                if rows[0][0] is not None:
+                    return f"{path} row {rows[0][0]} (from 0)"
+            return self.title
+        for path in self.paths:
+            with _opened(path) as lines:
+                for number, row in _rows(lines, self, list(self.columns)):
+                    if row.get(column) == value:
+                        return f"{path} line {number}"
+        return self.title
+
+
+def find(patterns: Sequence[str], root: Path) -> list[Path]:
+    """Files that match paths or globs relative to ``root``, sorted.
+
+    Raises:
+        UserError: a pattern matches nothing.
+    """
+    found: set[Path] = set()
+    for pattern in patterns:
+        path = Path(pattern)
+        start = Path(path.anchor) if path.is_absolute() else root
+        relative = str(path.relative_to(path.anchor)) if path.is_absolute() else pattern
+        if not (matches := [each for each in start.glob(relative) if each.is_file()]):
+            raise UserError(f"files must match {pattern!r} in {root}, but there are none; mend the path.")
+        found.update(matches)
+    return sorted(found)
+
+
+def refuse(column: str, rule: str, value: str) -> str:
+    """SQL that stops the query, since ``value`` (SQL of a text) of ``column`` breaks ``rule``."""
+    parts = text(_SEPARATOR.join((_MARK, column, rule, "")))
+    return f"error({parts} || {value})"
+
+
+@contextmanager
+def explained(*relations: Relation, connection: duckdb.DuckDBPyConnection | None = None) -> Iterator[None]:
+    """Turns what DuckDB says of broken files into one line with file, line or row, column and remedy.
+
+    Raises:
+        UserError: instead of duckdb.Error.
+    """
+    try:
+        yield
+    except duckdb.OutOfMemoryException as error:
+        raise UserError(
+            f"the import must fit into its memory and the free disk, but: {_first_line(error)}; give it more."
+        ) from None
+    except duckdb.Error as error:
+        message = str(error)
+        if _MARK in message:
+            _, column, rule, value = message[message.index(_MARK) :].split(_SEPARATOR, 3)
+            value = value.split("\n\nLINE ")[0]
+            there = next((each for each in relations if column in each.columns), None)
+            place = there.place(connection, column, value) if there is not None and connection is not None else ""
+            raise UserError(
+                f"{place}: column {column!r} must {rule}, but is {value!r}; mend the row or the specification."
+            ) from None
+        line = re.search(r"[Ll]ine:? (\d+)", message.split("\n\nLINE ")[0])
+        path = next((str(p) for each in relations for p in each.paths if str(p) in message), None)
+        where = path or (relations[0].title if relations else "the files")
+        raise UserError(
+            f"{where}{f' line {line[1]}' if line else ''} must be readable, but: {_first_line(error)}; "
+            "mend or leave out that file."
+        ) from None
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines[:3])[:300]
+
+
+def _types(connection: duckdb.DuckDBPyConnection, sql: str) -> dict[str, str]:
+    relation = connection.sql(f"FROM {sql} LIMIT 0")
+    return dict(zip(relation.columns, map(str, relation.types), strict=True))
+
+
+def _struct(columns: Mapping[str, str]) -> str:
+    return "{" + ", ".join(f"{name(column)}: {text(kind)}" for column, kind in columns.items()) + "}"
+
+
+def _format_of(paths: Sequence[Path]) -> str:
+    kinds = set()
+    for path in paths:
+        ending = Path(path.stem).suffix if path.suffix in _COMPRESSED else path.suffix
+        if ending not in _FORMATS:
+            raise UserError(
+                f"the format of {path} must be told by its ending ({', '.join(_FORMATS)}, plain or with "
+                f"{', '.join(_COMPRESSED)}), but is not; set format in the specification."
+            )
+        kinds.add(_FORMATS[ending])
+    if len(kinds) > 1:
+        raise UserError(f"files of a log must have one format, but have {', '.join(sorted(kinds))}; import them apart.")
+    return kinds.pop()
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[io.TextIOWrapper]:
+    with pa.input_stream(str(path), compression="detect") as stream:
+        yield io.TextIOWrapper(stream, encoding="utf-8", errors="replace", newline="")
+
+
+def _header(path: Path, delimiter: str) -> list[str]:
+    try:
+        with _opened(path) as lines:
+            found = next(csv.reader(lines, delimiter=delimiter), [])
+    except (OSError, csv.Error, EOFError) as error:
+        raise UserError(f"{path} must be readable, but: {error}; mend or leave out that file.") from None
+    if not found or len(set(found)) != len(found):
+        what = "is empty" if not found else f"names {next(f for f in found if found.count(f) > 1)!r} twice"
+        raise UserError(
+            f"{path} line 1 must be a header with a name per column, but {what}; mend it, or set header = false."
+        )
+    return found
+
+
+def _same_columns(
+    path: Path, found: Sequence[str], of: Relation | None, wanted: Sequence[str] = (), first: Path | None = None
+) -> None:
+    wanted, first = (list(of.columns), of.paths[0]) if of is not None else (wanted, first)
+    if list(found) != list(wanted):
+        raise UserError(
+            f"all files of a log must have the same columns, but {path} has {', '.join(found)} and {first} has "
+            f"{', '.join(wanted)}; import them apart."
+        )
+
+
+def _rows(lines: io.TextIOWrapper, relation: Relation, columns: list[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Rows with the number of the line that they end on."""
+    if relation.format == "json":
+        for number, line in enumerate(lines, start=1):
+            try:
+                row = json.loads(line)
+            except ValueError:
+                continue
+            yield number, {key: value if isinstance(value, str) else json.dumps(value) for key, value in row.items()}
+        return
+    reader = csv.reader(lines, delimiter=relation.spec.delimiter)
+    if relation.spec.header:
+        next(reader, None)
+    for row in reader:
+        yield reader.line_num, dict(zip(columns, row, strict=False))
