@@ -20,7 +20,10 @@ DATASET = "six_cities"
 
 Out = Annotated[Path, typer.Option(help="Folder for data, cells and reports.")]
 Data = Annotated[
-    str | None, typer.Option("--data", help=f"Dataset, see `bench ls`; default: {DATASET}, with --exhibit its paper's.")
+    str | None,
+    typer.Option(
+        "--data", help=f"Dataset, see `bench ls`, imported log, or folder of funnel tables; default: {DATASET}."
+    ),
 ]
 DataDir = Annotated[Path | None, typer.Option(help="Where the raw files of a log lie.")]
 Scale = Annotated[float | None, typer.Option(help="Share of the published size; default: the dataset's own.")]
@@ -57,9 +60,11 @@ def configuration(name: str, assignments: Sequence[str] | None) -> Config:
 
 
 def source(
-    name: str, scale: float | None, seed: int, data_dir: Path | None, world: Sequence[str] | None = None
+    name: str, scale: float | None, seed: int, data_dir: Path | None, world: Sequence[str] | None, out: Path
 ) -> Source:
     """The dataset, ``world`` as in ``--world bad_case_share=0.4``; without a scale, at its own.
+
+    ``out``: where imported logs lie.
 
     Raises:
         UserError: it is unknown or cannot be imported, or an option is out of range.
@@ -77,7 +82,7 @@ def source(
         if not found:
             raise UserError(f"--world needs knob=value, but got {assignment!r}; write for example bad_case_share=0.4.")
         knobs[knob.strip()] = value.split(",") if "," in value else value.strip()
-    return open_source(name, SourceOptions(scale=scale, seed=seed, knobs=knobs, data_dir=data_dir))
+    return open_source(name, SourceOptions(scale=scale, seed=seed, knobs=knobs, data_dir=data_dir), out)
 
 
 def model_files(paths: Sequence[Path] | None) -> list[str]:

@@ -68,7 +68,7 @@ def run(
     from bench.runner.plan import Request, choose, models_of
 
     def place(dataset: str, protocol: str | None = None) -> tuple[Source, Config]:
-        source = options.source(dataset, scale, data_seed, data_dir, world)
+        source = options.source(dataset, scale, data_seed, data_dir, world, out)
         return source, options.configuration(preset or protocol or source.preset, changes)
 
     if all_cities and cities is not None:

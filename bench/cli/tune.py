@@ -63,7 +63,7 @@ def tune(
             raise UserError(f"{option} must be at least 1, but got {number}.")
     model_class = MODELS.get(model)
     searched = space_of(model, knobs or [])
-    source = options.source(data or options.DATASET, scale, data_seed, data_dir, world)
+    source = options.source(data or options.DATASET, scale, data_seed, data_dir, world, out)
     config = options.configuration(preset or source.preset, changes)
     for knob in searched:
         if any(change.partition("=")[0].strip() == knob.name for change in changes or []):

@@ -18,6 +18,11 @@ class Layout:
         return self.out / "data" / "tables"
 
     @property
+    def logs(self) -> Path:
+        """Funnel tables of imported logs, one folder per name."""
+        return self.out / "data" / "logs"
+
+    @property
     def encoded(self) -> Path:
         """Encoded arrays, one folder per content hash."""
         return self.out / "data" / "encoded"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bench.core.errors import UserError
+from bench.core.errors import UserError, unknown
 from bench.core.publish import publishing
 from bench.core.registry import SOURCES
 from bench.data.checks import require_positives
@@ -19,14 +19,25 @@ from bench.data.tables import MANIFEST, read_manifest
 from bench.runner.layout import Layout
 
 
-def open_source(name: str, options: SourceOptions) -> Source:
-    """The dataset of that name.
+def open_source(name: str, options: SourceOptions, out: Path | None = None) -> Source:
+    """The dataset of that name: a registered one, a log imported into ``out``, or a folder of funnel tables.
 
     Raises:
         UserError: it is unknown, or cannot be imported.
     """
+    if name not in SOURCES.names():
+        imported = {} if out is None else imported_logs(Layout(out))
+        folder = imported.get(name, Path(name))
+        if not (folder / MANIFEST).is_file() and not any(folder.glob(f"[!.]*/{MANIFEST}")):
+            raise unknown("dataset", name, [*SOURCES.names(), *imported])
+        name, options = "tables", options.model_copy(update={"data_dir": folder.resolve()})
     source: Source = SOURCES.get(name)(options)
     return source
+
+
+def imported_logs(layout: Layout) -> dict[str, Path]:
+    """Folders of the logs that `bench data import` stored, by name."""
+    return {path.parent.name: path.parent for path in sorted(layout.logs.glob(f"[!.]*/{MANIFEST}"))}
 
 
 def is_prepared(layout: Layout, source: Source, city: str) -> bool:
@@ -47,12 +58,8 @@ def encoded_folder(layout: Layout, source: Source, city: str, threads: int | Non
             from: then nothing is stored of it.
     """
     settings = EncodingSettings(threads=threads)
-    tables = layout.tables / source.fingerprint(city)
     with ExitStack() as stack:
-        if not (tables / MANIFEST).exists():
-            tables = stack.enter_context(publishing(tables))
-            source.write(city, tables)
-        _refuse_truncated(tables)
+        tables = _tables(layout, source, city, stack)
         folder = _encoded(layout, tables, settings)
         if folder.exists():
             require_positives(EncodedCity.load(folder).meta)
@@ -61,6 +68,27 @@ def encoded_folder(layout: Layout, source: Source, city: str, threads: int | Non
             encode(tables, staging, settings)
             require_positives(EncodedCity.load(staging).meta)
     return folder
+
+
+def tables_folder(layout: Layout, source: Source, city: str) -> Path:
+    """Funnel tables of a city; they are made now where they are missing.
+
+    Raises:
+        UserError: raw files are missing or damaged, or a stored table is truncated.
+    """
+    with ExitStack() as stack:
+        _tables(layout, source, city, stack)
+    return layout.tables / source.fingerprint(city)
+
+
+def _tables(layout: Layout, source: Source, city: str, stack: ExitStack) -> Path:
+    """Where the funnel tables are until ``stack`` ends, which publishes new ones."""
+    tables = layout.tables / source.fingerprint(city)
+    if not (tables / MANIFEST).exists():
+        tables = stack.enter_context(publishing(tables))
+        source.write(city, tables)
+    _refuse_truncated(tables)
+    return tables
 
 
 def _encoded(layout: Layout, tables: Path, settings: EncodingSettings) -> Path:
