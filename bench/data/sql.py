@@ -37,7 +37,9 @@ def connect(scratch: Path, memory_limit: str = "1GB", threads: int | None = None
     }
     if threads is not None:
         config["threads"] = threads
-    return duckdb.connect(str(scratch / "work.duckdb"), config=config)
+    connection = duckdb.connect(str(scratch / "work.duckdb"), config=config)
+    connection.execute("SET enable_progress_bar = false")
+    return connection
 
 
 def open_tables(connection: duckdb.DuckDBPyConnection, folder: Path) -> dict[str, list[str]]:

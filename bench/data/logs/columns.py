@@ -127,7 +127,7 @@ def feature_sql(feature: FeatureSpec, relation: Relation) -> str:
                 f"{relation.title}: column {feature.column!r} of kind multi must be a list or have a separator, but is "
                 f"{kind}; give its feature a separator."
             )
-        return f"list_filter(string_split({column}, {text(feature.separator)}), x -> x <> '')"
+        return f"list_filter(string_split({column}, {text(feature.separator)}), lambda x: x <> '')"
     return column
 
 

@@ -81,7 +81,7 @@ def write_funnel(
         with ExitStack() as stack:
             writers: dict[str, pq.ParquetWriter] = {}
             for shard in staged.shards:
-                found = read_shard(connection, shard_sql(shard), plan, counts["exposures"], counts["visits"])
+                found = read_shard(connection, shard_sql(shard), plan, counts["exposures"], counts["log_visits"])
                 counts.update(found)
                 connection.execute("INSERT INTO shown_items SELECT DISTINCT item FROM exposed") if done else (
                     connection.execute("CREATE TEMP TABLE shown_items AS SELECT DISTINCT item FROM exposed")

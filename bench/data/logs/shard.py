@@ -62,7 +62,7 @@ def read_shard(
     Args:
         rows: SQL of its staged rows.
         exposures: number of exposures before it.
-        visits: number of visits before it.
+        visits: number of visits before it, those without exposures as well.
     """
     for query in (
         f"CREATE OR REPLACE TEMP TABLE logged AS {_logged(rows, plan, visits)}",
@@ -75,7 +75,7 @@ def read_shard(
         f"CREATE OR REPLACE TEMP TABLE behaved AS {_behaved(plan)}",
     ):
         connection.execute(query)
-    return _counts(connection, rows, plan)
+    return _counts(connection, rows, plan, visits)
 
 
 def _logged(rows: str, plan: Plan, visits: int) -> str:
@@ -196,10 +196,11 @@ def _behaved(plan: Plan) -> str:
     return f"FROM ({' UNION ALL '.join(parts)}) ORDER BY user, time, visit, item, {choice(ACTIONS, 'action')}, domain"
 
 
-def _counts(connection: duckdb.DuckDBPyConnection, rows: str, plan: Plan) -> dict[str, int]:
+def _counts(connection: duckdb.DuckDBPyConnection, rows: str, plan: Plan, visits: int) -> dict[str, int]:
     labels = {"clicks": "click", "carts": "cart", "wishes": "wish", "purchases": "purchase"}
     queries = {
         "repeated": f"SELECT (SELECT count(*) FROM {rows}) - (SELECT count(*) FROM logged)",
+        "log_visits": f"SELECT max(v) + 1 - {visits} FROM logged",
         "users": "SELECT count(DISTINCT user) FROM exposed",
         "visits": "SELECT count(*) FROM starts",
         "exposures": "SELECT count(*) FROM exposed",

@@ -200,10 +200,11 @@ class Spec(Files):
         return self
 
     def all_features(self) -> tuple[Feature, ...]:
-        """All features: user, item, hour and weekday, position and domain, and those that are listed."""
+        """All features: user, item, hour (of times, not of days), weekday, position, domain, and those that are listed."""
         own = [Feature(name=name, table="exposures") for name in ("user", "item")]
         if self.columns.time is not None:
-            own += [Feature(name=name, table="exposures") for name in ("hour", "weekday")]
+            known = ("weekday",) if self.time.unit == "yyyymmdd" else ("hour", "weekday")
+            own += [Feature(name=name, table="exposures") for name in known]
         if self.columns.domain is not None:
             own.append(Feature(name="domain", table="exposures"))
         if self.columns.position is not None:
