@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,11 +63,12 @@ def prepare(
     """
     layout, found = Layout(out), Prepared({}, {})
     cities = {source.fingerprint(city): (source, city) for source, city in wanted}
+    cores = os.cpu_count() or 1
     missing = [key for key, (source, city) in cities.items() if not is_prepared(layout, source, city)]
 
     def task(key: str) -> tuple[Any, ...]:
         source, city = cities[key]
-        return out, source.name, source.options, city
+        return out, source.name, source.options, city, max(1, cores // len(missing))
 
     for key, _, error, killed in pool.run(worker.prepare_city, missing, task):
         if killed:

@@ -51,9 +51,9 @@ def tell(progress: Progress) -> None:
         _queue.put(progress)
 
 
-def prepare_city(out: Path, dataset: str, options: SourceOptions, city: str) -> Path:
+def prepare_city(out: Path, dataset: str, options: SourceOptions, city: str, threads: int) -> Path:
     """Encoded arrays of one city; see :func:`~bench.runner.prepare.encoded_folder`."""
-    return encoded_folder(Layout(out), open_source(dataset, options), city, threads=1)
+    return encoded_folder(Layout(out), open_source(dataset, options), city, threads=threads)
 
 
 def run_cell(

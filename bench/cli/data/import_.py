@@ -89,12 +89,22 @@ def _tell(console: Console, manifest: Manifest, folder: Path, name: str) -> None
     from rich import box
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("counted")
-    table.add_column(name, justify="right")
+    from bench.data.tables import LABELS
+
+    parts = ("actions", "late", "early", "without_exposure")
+    labels = [label for label in LABELS if f"{label}_actions" in manifest.counts]
+    attributed = {f"{label}_{part}" for label in labels for part in parts}
+    table = Table("counted", name, box=box.SIMPLE_HEAD)
     for what, number in manifest.counts.items():
-        table.add_row(what.replace("_", " "), f"{number:,}")
-    console.print(table)
+        if what not in attributed:
+            table.add_row(what.replace("_", " "), f"{number:,}")
+    actions = Table("actions of the log", "all", "late", "early", "without exposure", box=box.SIMPLE_HEAD)
+    for label in labels:
+        actions.add_row(label, *(f"{manifest.counts[f'{label}_{part}']:,}" for part in parts))
+    for each in (table, actions) if labels else (table,):
+        for column in each.columns[1:]:
+            column.justify = "right"
+        console.print(each)
     for note in manifest.notes:
         console.print(f"note: {note}", markup=False)
     for fact, reason in manifest.lacks.items():
