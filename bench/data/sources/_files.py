@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -63,5 +64,16 @@ def find_files(dataset: str, data_dir: Path | None, patterns: Iterable[str]) -> 
 
 def fingerprint_of(dataset: str, reader_version: int, city: str, files: Iterable[Path]) -> str:
     """A hash of everything that decides the funnel tables: version of the reader, city, bytes of the files."""
-    sums = {path.name: checksum(path) for path in files}
+    sums = {path.name: _checksum_of(path, *_state(path)) for path in files}
     return digest({"dataset": dataset, "reader": reader_version, "tables": TABLES_VERSION, "city": city, "files": sums})
+
+
+def _state(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns
+
+
+@functools.lru_cache(maxsize=256)
+def _checksum_of(path: Path, size: int, changed: int) -> str:
+    """The checksum of a file, read once per process and state: some are of many gigabytes."""
+    return checksum(path)
