@@ -44,7 +44,7 @@ class Relation:
         """``lists``: columns of JSON lines that are lists."""
         self.spec = spec
         self.paths = find(spec.files, root)
-        self.format = spec.format or _format_of(self.paths)
+        self.format = spec.format or format_of(self.paths)
         paths = "[" + ", ".join(text(path) for path in self.paths) + "]"
         with explained(self):
             if self.format == "parquet":
@@ -173,7 +173,12 @@ def _struct(columns: Mapping[str, str]) -> str:
     return "{" + ", ".join(f"{name(column)}: {text(kind)}" for column, kind in columns.items()) + "}"
 
 
-def _format_of(paths: Sequence[Path]) -> str:
+def format_of(paths: Sequence[Path]) -> str:
+    """The one format (csv, json, parquet) that the endings of files tell.
+
+    Raises:
+        UserError: an ending tells none, or they tell several.
+    """
     kinds = set()
     for path in paths:
         ending = Path(path.stem).suffix if path.suffix in _COMPRESSED else path.suffix

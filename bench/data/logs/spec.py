@@ -200,7 +200,7 @@ class Spec(Files):
         return self
 
     def all_features(self) -> tuple[Feature, ...]:
-        """All features: user, item, hour (of times, not of days), weekday, position, domain, and those that are listed."""
+        """All features: user, item, hour (not of days) and weekday, position and domain, and those that are listed."""
         own = [Feature(name=name, table="exposures") for name in ("user", "item")]
         if self.columns.time is not None:
             known = ("weekday",) if self.time.unit == "yyyymmdd" else ("hour", "weekday")

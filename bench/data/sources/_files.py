@@ -9,6 +9,7 @@ from pathlib import Path
 from bench.core.cell import digest
 from bench.core.errors import UserError
 from bench.core.publish import checksum
+from bench.data.logs.funnel import IMPORT_VERSION
 from bench.data.tables import TABLES_VERSION
 
 #: Endings that a raw file may have beside its own: DuckDB reads these.
@@ -65,7 +66,8 @@ def find_files(dataset: str, data_dir: Path | None, patterns: Iterable[str]) -> 
 def fingerprint_of(dataset: str, reader_version: int, city: str, files: Iterable[Path]) -> str:
     """A hash of everything that decides the funnel tables: version of the reader, city, bytes of the files."""
     sums = {path.name: _checksum_of(path, *_state(path)) for path in files}
-    return digest({"dataset": dataset, "reader": reader_version, "tables": TABLES_VERSION, "city": city, "files": sums})
+    versions = {"reader": reader_version, "import": IMPORT_VERSION, "tables": TABLES_VERSION}
+    return digest({"dataset": dataset, "city": city, "files": sums, **versions})
 
 
 def _state(path: Path) -> tuple[int, int]:
