@@ -24,7 +24,7 @@ class ESMC(FunnelModule):
     name = "esmc"
     title = "ESMC"
     source = "ESMC Eq. 11-17"
-    needs = ("click", "cart", "purchase")
+    needs: ClassVar[tuple[str, ...]] = ("click", "cart", "purchase", "visit")
     knobs: ClassVar[tuple[str, ...]] = ("weight_car", "calibration", "constraint", "constraint_weight")
     unweighted: ClassVar[tuple[str, ...]] = ("constraint",)
 

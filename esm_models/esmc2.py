@@ -12,4 +12,5 @@ class ESMC2(GlobalCarts, ESMC):
     name = "esmc2"
     title = "ESMC²"
     source = "ESMC Eq. 19"
+    needs = (*ESMC.needs, "search")
     knobs = (*ESMC.knobs, "weight_global")

@@ -17,7 +17,7 @@ class ESMS(FunnelModule):
     name = "esms"
     title = "ESMS"
     source = "ESMC Eq. 18"
-    needs = ("click", "cart", "purchase")
+    needs: ClassVar[tuple[str, ...]] = ("click", "cart", "purchase", "visit")
     knobs: ClassVar[tuple[str, ...]] = ("weight_car", "calibration")
 
     def build(self, width: int) -> None:

@@ -12,4 +12,5 @@ class ESMS2(GlobalCarts, ESMS):
     name = "esms2"
     title = "ESMS²"
     source = "ESMC Eq. 19"
+    needs = (*ESMS.needs, "search")
     knobs = (*ESMS.knobs, "weight_global")

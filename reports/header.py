@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 
 from bench.core.record import Record
@@ -12,6 +12,7 @@ from reports import style
 from reports.markdown import table
 from reports.published import is_published
 from reports.study import Study
+from reports.supply import left_out, notes_on_data
 
 SIMULATED = """\
 {dataset} is **simulated**{scale}: {origin}. The published values beside ours were measured on other data: compare
@@ -45,11 +46,18 @@ def header(whole: Sequence[Study], studies: Sequence[Study], contents: Contents)
             " `bench report` with `--data` shows one of them whole."
         )
     parts += dict.fromkeys(text for study in whole for text in _origin(study))
+    parts += _list("What the data say of themselves", _once(whole, notes_on_data))
+    parts += _list("Left out, since the data cannot supply it", _once(whole, left_out))
     parts += _failures(studies, contents)
     parts += _list("Notes", [f"{study.title}: {note}" for study in studies for note in study.notes])
     parts += _list("Damaged, left out", contents.damaged)
     parts += _machine(records)
     return "\n\n".join(parts)
+
+
+def _once(studies: Sequence[Study], lines: Callable[[Study], Iterable[str]]) -> list[str]:
+    """The lines of all studies; those of a dataset under several presets once."""
+    return list(dict.fromkeys(line for study in studies for line in lines(study)))
 
 
 def _counts(studies: Sequence[Study], contents: Contents) -> str:

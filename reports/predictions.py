@@ -64,13 +64,14 @@ def main_entries(study: Study) -> list[Entry]:
     return [(m, v) for m in study.models if m not in style.GLOBAL for v in sorted(v for name, v in found if name == m)]
 
 
-def _read(study: Study, record: Record, exposure: Array) -> dict[str, Array]:
-    """What is finite of a cell's predictions; nothing where it cannot be used, which a note tells.
+def finite(study: Study, record: Record, exposure: Array, names: Collection[str]) -> dict[str, Array]:
+    """The probabilities ``names`` of a cell, those that it has and that are finite, by name.
 
-    What :func:`measured` told of already is not told again: notes are kept once.
+    Nothing where the cell cannot be used: it is unreadable, or its rows are not ``exposure`` [n]. A note tells so. What
+    :func:`measured` told of already is not told again: notes are kept once.
     """
     try:
-        found = study.store.predictions(record.key, ("exposure",), PROBABILITIES)
+        found = study.store.predictions(record.key, ("exposure",), tuple(names))
     except UserError as error:
         study.note(f"{record.cell.title}: {error}")
         return {}
@@ -78,10 +79,16 @@ def _read(study: Study, record: Record, exposure: Array) -> dict[str, Array]:
         study.note(f"{record.cell.title}: its test rows are not those of the other models; it is left out")
         return {}
     kept = {}
-    for name in PROBABILITIES:
+    for name in names:
         column = found.get(name)
         if column is not None and np.isfinite(column).all():
             kept[name] = column
         elif column is not None and not np.isnan(column).all():
             study.note(f"{record.cell.title}: some of its {name} are not finite; they are left out")
+    return kept
+
+
+def _read(study: Study, record: Record, exposure: Array) -> dict[str, Array]:
+    """What is kept of a cell's predictions; nothing without a CVR."""
+    kept = finite(study, record, exposure, PROBABILITIES)
     return kept if "cvr" in kept else {}

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from bench.cli._display import RunDisplay
 from bench.core.cell import Cell
+from bench.core.errors import UserError
 from bench.core.publish import sweep_staging
 from bench.core.registry import MODELS
 from bench.data.encoded import Meta
@@ -42,11 +43,14 @@ def execute(
         UserError: what the user can mend.
     """
     console, store = Console(soft_wrap=True, highlight=False), Store(out)
-    cells, _ = plan(requests, seeds)
+    cells, left_out = plan(requests, seeds)
     todo = runner.unfinished(store, cells)  # refuse wrong input before anything is made
     for name, error in MODELS.broken.items():
         console.print(f"left out: model {name} cannot be imported: {error.strip().splitlines()[-1]}", markup=False)
+    _require_cells(cells, left_out)
     if dry_run:
+        for line in left_out:
+            console.print(f"left out: {line}", markup=False)
         for cell in cells:
             console.print(f"{'to do ' if cell in todo else 'stored'}  {cell.key}  {cell.title}", markup=False)
         console.print(f"{len(cells)} cells, {len(cells) - len(todo)} of them stored")
@@ -60,6 +64,7 @@ def execute(
         metas = runner.metas_of(prepared.folders)
         ready, missing = _ready(requests, prepared)
         cells, left_out = plan(ready, seeds, metas)
+        _require_cells(cells, left_out)
         for line in (*missing, *left_out):
             console.print(f"left out: {line}", markup=False)
         write_planned(Layout(out), cells)
@@ -80,6 +85,20 @@ def execute(
     failed = f", [red]{len(outcome.failed)} failed[/]" if outcome.failed else ""
     console.print(f"{len(outcome.done)} cells trained{failed}; next: {escape(report)}")
     return FAILED if outcome.failed or MODELS.broken else 0
+
+
+def _require_cells(cells: Sequence[Cell], left_out: Sequence[str]) -> None:
+    """Refuse a run of which nothing is left.
+
+    Raises:
+        UserError: every model is left out of every city.
+    """
+    if left_out and not cells:
+        more = f" (and {len(left_out) - 1} more)" if len(left_out) > 1 else ""
+        raise UserError(
+            f"a run needs a model that fits the data, but none does: {left_out[0]}{more}; take other --models or "
+            "--data, `bench ls` shows which fit."
+        )
 
 
 def _summary(requests: Sequence[Request]) -> str:

@@ -11,15 +11,17 @@ from bench.cli import _options as options
 
 
 def ls(out: options.Out = Path("runs")) -> None:
-    """List everything that can be run and what is stored.
+    """List everything that can be run, which model fits which data, and what is stored.
 
     Example: `bench ls`
     """
     from rich.console import Console
     from rich.markup import escape
 
+    from bench.cli._fits import fit_tables, imported
     from bench.core.registry import EXHIBITS, MODELS, SOURCES
     from bench.results.store import Store
+    from bench.runner.layout import Layout
 
     console = Console(highlight=False)
     models = _table("model", "title", "needs", "own knobs", "source")
@@ -28,11 +30,24 @@ def ls(out: options.Out = Path("runs")) -> None:
     sources = _table("dataset", "what it is")
     for name, source in SOURCES.all().items():
         sources.add_row(name, source.summary)
+    logs, damaged = imported(Layout(out))
+    for name, manifest in logs.items():
+        sources.add_row(name, f"imported log of {manifest.counts.get('exposures', 0):,} exposures")
+    # What "tables" lacks is up to the folder.
+    lacks = {name: source.lacks for name, source in SOURCES.all().items() if name != "tables"}
+    lacks |= {name: manifest.lacks for name, manifest in logs.items()}
+    reasons = _table("dataset", "what it cannot supply")
+    for name, facts in lacks.items():
+        if facts:
+            reasons.add_row(name, "\n".join(f"{fact}: the log {reason}" for fact, reason in facts.items()))
     exhibits = _table("exhibit", "title", "needs", "trained by --exhibit")
     for name, exhibit in EXHIBITS.all().items():
         exhibits.add_row(name, exhibit.title, exhibit.needs, exhibit.trains())
-    for table in (models, sources, exhibits):
+    fits = fit_tables(MODELS.all(), lacks, console.width)
+    for table in (models, sources, *fits, reasons, exhibits):
         console.print(table)
+    for line in damaged:
+        console.print(f"[red]broken log[/] {escape(line)}", soft_wrap=True)
     for registry in (MODELS, SOURCES, EXHIBITS):
         for name, error in registry.broken.items():
             reason = escape(error.strip().splitlines()[-1])

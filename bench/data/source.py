@@ -67,6 +67,10 @@ class Source(ABC):
     def cities(self) -> list[str]:
         """Names of the cities (worlds, shops, countries) that are trained separately."""
 
+    def lacks_of(self, city: str) -> Mapping[str, str]:
+        """What the log of a city cannot supply, and why, as far as it is known before it is read."""
+        return self.lacks
+
     @abstractmethod
     def fingerprint(self, city: str) -> str:
         """A hash of everything that decides the city's funnel tables, without making them.

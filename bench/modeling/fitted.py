@@ -63,8 +63,11 @@ class FittedModule(pl.LightningModule):
         return {}
 
     def features(self, batch: Batch) -> NDArray[np.float32]:
-        """The ids of each field from 0 on, then the normalised numbers, [B, fields + dense]."""
-        ids = batch.ids.cpu().numpy() - np.cumsum([0, *self.shape.sizes[:-1]])
+        """The ids of each column from 0 on, then the normalised numbers, [B, columns + dense].
+
+        Each place of a multi-valued field is a column of its own.
+        """
+        ids = batch.ids.cpu().numpy() - np.array(self.shape.by_column(self.shape.first_rows()), dtype=np.int64)
         return np.concatenate((ids.astype(np.float32), batch.dense.cpu().numpy()), axis=1)
 
     def forward(self, batch: Batch) -> FunnelOutput:

@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 
 from bench.core.config import MODEL_KNOBS
 from bench.core.registry import MODELS
-from bench.data.tables import LABELS
+from bench.data.tables import FACTS
 
 
 def add_model_file(path: Path, code: str | None = None) -> str:
@@ -36,7 +36,7 @@ def _fault(model: Any) -> str | None:
         return f"must implement {' and '.join(missing)}; add {'it' if len(missing) == 1 else 'them'} to the class"
     if not isinstance(getattr(model, "title", None), str):
         return 'must have a title; add title = "…" to the class'
-    for name, known in (("needs", LABELS), ("knobs", MODEL_KNOBS)):
+    for name, known in (("needs", FACTS), ("knobs", MODEL_KNOBS)):
         given = getattr(model, name)
         if not isinstance(given, tuple | list):
             return f"must have a tuple of names in {name}, but has {given!r}; write for example ({known[0]!r},)"

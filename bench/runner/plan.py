@@ -11,6 +11,7 @@ from bench.core.errors import UserError, unknown
 from bench.core.registry import MODELS
 from bench.data.encoded import Meta
 from bench.data.source import Source
+from bench.runner.supply import in_words, lacking
 
 
 class Request(NamedTuple):
@@ -73,7 +74,8 @@ def plan(requests: Sequence[Request], seeds: int, metas: Mapping[str, Meta] | No
     Args:
         requests: what is wanted.
         seeds: their number.
-        metas: what is known of encoded cities, by fingerprint; without it nothing is left out.
+        metas: what is known of encoded cities, by fingerprint; without it, a model is left out only where the source
+            itself says that it cannot supply what the model needs.
 
     Raises:
         UserError: ``seeds`` is not positive.
@@ -86,10 +88,12 @@ def plan(requests: Sequence[Request], seeds: int, metas: Mapping[str, Meta] | No
     for request in requests:
         for city in request.cities:
             fingerprint = request.source.fingerprint(city)
+            meta = metas.get(fingerprint)
+            lacks = {**request.source.lacks_of(city), **(meta.lacks if meta else {})}
+            training = meta.counts["train"] if meta else None
             for name, model in request.models.items():
-                missing = _missing(model.needs, metas.get(fingerprint))
-                if missing:
-                    left_out.append(f"{name} on city {city}: it needs {missing} labels, and the log has none")
+                if missing := lacking(model.needs, lacks, training):
+                    left_out.append(f"{name} on city {city}: it needs {in_words(missing)}")
                     continue
                 changes = dict(request.tuned.get((city, name), {}))
                 for config in request.configs:
@@ -110,9 +114,3 @@ def plan(requests: Sequence[Request], seeds: int, metas: Mapping[str, Meta] | No
 
 def _rows(meta: Meta | None) -> int:
     return 0 if meta is None else max(stop for _, stop in meta.splits.values())
-
-
-def _missing(needs: Sequence[str], meta: Meta | None) -> str | None:
-    if meta is None:
-        return None
-    return next((label for label in needs if meta.counts["train"].get(label, 0) == 0), None)

@@ -133,8 +133,9 @@ def _two_papers(_three_exhibits: None, monkeypatch: pytest.MonkeyPatch) -> None:
     )
     monkeypatch.setitem(EXHIBITS.all(), "any", SimpleNamespace(paper=None, demands=(Demand(("mmoe",), cities=("5",)),)))
     monkeypatch.setitem(DATASETS, "esm2", "shop")
-    known = SOURCES.get
+    known, names = SOURCES.get, SOURCES.names()
     monkeypatch.setattr(SOURCES, "get", lambda name: Shop if name == "shop" else known(name))
+    monkeypatch.setattr(SOURCES, "names", lambda: [*names, "shop"])
 
 
 def wanted(bench: Bench, *arguments: str) -> set[tuple[str, ...]]:

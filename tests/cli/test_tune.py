@@ -104,7 +104,7 @@ def test_a_model_that_lacks_labels_is_refused(bench: Bench, out: Path, monkeypat
     monkeypatch.setattr(MODELS.get("esmc"), "needs", ("click", "gift"))
     said = bench(*TUNE, "--out", out)
     assert (said.code, len(said.err.splitlines())) == (2, 1)
-    assert "but esmc on city 6: it needs gift labels, and the log has none; take another --model." in said.err
+    assert "but esmc on city 6: it needs gift labels (the log has none in its training rows); take" in said.err
 
 
 @pytest.mark.parametrize(("model", "trials"), [("esmc", 20), ("esms2", 20), ("esmc2", 40)])

@@ -142,6 +142,15 @@ def test_events(source: GA360, tmp_path: Path) -> None:
     assert {(e["user"], e["visit"]) for e in events} == {("u1", 0)}
 
 
+def test_the_manifest_says_what_the_log_lacks_and_what_was_implied(source: GA360, tmp_path: Path) -> None:
+    read(source, tmp_path / "tables")
+    manifest = read_manifest(tmp_path / "tables")
+    assert manifest.lacks == {"wish": "has no wishes"} == source.lacks
+    (note,) = manifest.notes
+    assert note.startswith("1 of the 3 clicks were not recorded: ")
+    assert encoded(tmp_path / "tables").meta.lacks == manifest.lacks
+
+
 def test_counts_and_splits(source: GA360, tmp_path: Path) -> None:
     exposures = read(source, tmp_path / "tables")["exposures"]
     counts = read_manifest(tmp_path / "tables").counts

@@ -20,7 +20,7 @@ from bench.core.registry import MODELS
 from bench.data.batches import BatchMaker, Labels
 from bench.data.datamodule import FunnelDataModule
 from bench.data.encoded import EncodedCity
-from bench.data.tables import LABELS
+from bench.data.tables import FACTS
 from bench.metrics.spaces import TARGETS
 from bench.modeling.inputs import InputShape
 from bench.modeling.module import FunnelModule
@@ -94,7 +94,7 @@ def test_it_describes_itself(name: str) -> None:
     assert model.title
     assert model.source
     assert (model.__doc__ or "").strip()
-    assert set(model.needs) <= set(LABELS)
+    assert set(model.needs) <= set(FACTS)
     assert {"click", "purchase"} <= set(model.needs)
     assert set(model.knobs) <= set(MODEL_KNOBS)
 

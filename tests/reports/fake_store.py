@@ -15,6 +15,7 @@ from bench.core.cell import SCHEMA_VERSION, Cell
 from bench.core.config import PRESETS, Config
 from bench.core.record import PREDICTIONS, Cost, CurvePoint, Failure, Metric, Record, Split
 from bench.core.seeding import derive
+from bench.data.tables import TRUTH
 from bench.metrics.evaluate import evaluate
 from bench.results.store import Store
 
@@ -82,19 +83,22 @@ def store_cell(
     change: Callable[[Cell, Columns], Columns] | None = None,
     notes: dict[str, float | int | str] | None = None,
     valid: float | None = None,
+    truth: bool = True,
 ) -> Record:
     """Publish a cell with made-up predictions, metrics computed from them, and a falling curve.
 
     ``change`` gives columns of the predictions that are stored in place of the made-up ones, or added to them;
-    ``valid`` is a CTCVR-AUC on validation.
+    ``valid`` is a CTCVR-AUC on validation. ``truth``: the true probabilities are known, which they never are of a log.
     """
     columns = make_rows(cell, rows, buy)
     scores = make_scores(cell, columns)
+    if not truth:
+        columns = {name: values for name, values in columns.items() if name not in TRUTH}
     metrics: dict[str, Metric] = evaluate(
         scores,
         {name: columns[name] for name in ("click", "cart", "purchase")},
         columns["user"],
-        {name: columns[name] for name in ("p_click", "p_cart", "p_purchase")},
+        {name: columns[name] for name in TRUTH if truth},
     )
     total = rows * (7 + int(cell.city) if cell.city.isdigit() else 7)
     losses = {"ctr": 0.25, "ctcvr": 0.06} | ({"ctcar": 0.08, "constraint": 0.01} if cell.model == "esmc" else {})

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from bench.core.config import Config, override
 from bench.core.errors import UserError
-from bench.core.registry import MODELS
+from bench.core.registry import MODELS, SOURCES
 from bench.data.source import Source, SourceOptions
+from bench.data.tables import FACTS
 from bench.runner.plan import Plan, Request, choose, models_of, plan
 
 
@@ -35,7 +38,8 @@ def model(*needs: str, knobs: tuple[str, ...] = ()) -> Any:
 
 
 def meta(rows: int, **counts: int) -> Any:
-    return SimpleNamespace(splits={"train": (0, rows - 1), "test": (rows - 1, rows)}, counts={"train": counts})
+    splits = {"train": (0, rows - 1), "test": (rows - 1, rows)}
+    return SimpleNamespace(splits=splits, counts={"train": counts}, lacks={})
 
 
 def planned(source: Source, cities: str, seeds: int = 1, config: Config | None = None, **more: Any) -> Plan:
@@ -71,7 +75,65 @@ def test_a_model_whose_labels_a_city_lacks_is_left_out_with_the_reason() -> None
     metas = {"print of a": meta(10, click=1, cart=0), "print of b": meta(5, click=1, cart=1)}
     cells, left_out = planned(Towns(SourceOptions()), "ab", metas=metas)
     assert [(cell.city, cell.model) for cell in cells] == [("a", "plain"), ("b", "plain"), ("b", "carts")]
-    assert left_out == ["carts on city a: it needs cart labels, and the log has none"]
+    assert left_out == ["carts on city a: it needs cart labels (the log has none in its training rows)"]
+
+
+def test_a_model_is_left_out_where_the_data_say_what_they_cannot_supply() -> None:
+    late = meta(10, click=1, cart=1)
+    late.lacks = {"visit": "has one visit of a user", "time": "has no times"}
+    models = MODEL | {"coming_back": model("click", "cart", "visit", "search")}
+    metas = {"print of a": late, "print of b": meta(5, click=1)}
+    cells, left_out = plan([Request(Towns(SourceOptions()), ["a", "b"], models, [Config()])], 1, metas)
+    assert [(cell.city, cell.model) for cell in cells] == [("a", "plain"), ("a", "carts"), ("b", "plain")]
+    none = "cart labels (the log has none in its training rows)"
+    assert left_out == [
+        "coming_back on city a: it needs visits that a user comes back from (the log has one visit of a user)",
+        f"carts on city b: it needs {none}",
+        f"coming_back on city b: it needs {none}",
+    ]
+
+
+@pytest.mark.parametrize("metas", [None, {"print of a": meta(10, click=1, cart=1)}])
+def test_what_a_source_lacks_leaves_models_out_also_before_there_are_data(metas: dict[str, Any] | None) -> None:
+    class Plain(Towns):
+        lacks: ClassVar[Mapping[str, str]] = {"cart": "has no carts", "search": "has recommendations only"}
+
+    models = MODEL | {"wide": model("click", "cart", "search")}
+    cells, left_out = plan([Request(Plain(SourceOptions()), ["a"], models, [Config()])], 1, metas)
+    assert [cell.model for cell in cells] == ["plain"]
+    assert left_out == [
+        "carts on city a: it needs cart labels (the log has no carts)",
+        "wide on city a: it needs cart labels (the log has no carts), carts of the search domain (the log has "
+        "recommendations only)",
+    ]
+
+
+@pytest.mark.parametrize("name", [name for name in SOURCES.names() if name != "tables"])  # that depends on the folder
+def test_every_model_is_left_out_of_every_dataset_that_lacks_what_it_needs_and_of_no_other(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = SOURCES.get(name)
+    monkeypatch.setattr(kind, "fingerprint", lambda self, city: f"print of {city}")
+    source = kind(SourceOptions())
+    assert set(kind.lacks) <= set(FACTS)
+    assert all(re.fullmatch("[a-z].*[^.]", reason) for reason in kind.lacks.values())  # the end of "the log …"
+    cells, left_out = plan([Request(source, source.cities()[:1], MODELS.all(), [Config()])], 1)
+    unfit = {model for model, kind_of in MODELS.all().items() if set(kind_of.needs) & set(source.lacks)}
+    assert {cell.model for cell in cells} == MODELS.all().keys() - unfit
+    assert {line.split()[0] for line in left_out} == unfit
+    for line in left_out:
+        needed = set(MODELS.get(line.split()[0]).needs) & set(source.lacks)
+        assert all(source.lacks[fact] in line for fact in needed)
+
+
+def test_the_needs_of_the_models() -> None:
+    """Sample Calibration gives carts of earlier visits to purchases; the global domain has those of search beside."""
+    needs = {name: set(model.needs) - {"click", "purchase"} for name, model in MODELS.all().items()}
+    assert {name for name, needed in needs.items() if "visit" in needed} == {"esms", "esmc", "esms2", "esmc2"}
+    assert {name for name, needed in needs.items() if "search" in needed} == {"esms2", "esmc2"}
+    assert all("cart" in needed for needed in needs.values() if needed)
+    learns = {name for name, model in MODELS.all().items() if "calibration" in model.knobs}
+    assert learns == {name for name, needed in needs.items() if "visit" in needed}
 
 
 def test_a_knob_changes_only_the_cells_of_models_that_have_it() -> None:

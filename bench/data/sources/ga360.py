@@ -19,6 +19,7 @@ How a visit is read (``fullVisitorId``, ``visitId``; lines that share both, as a
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -138,6 +139,7 @@ class GA360(Source):
 
     name: ClassVar[str] = "ga360"
     summary: ClassVar[str] = "Google Merchandise Store, a Google Analytics 360 export (nested JSON lines)"
+    lacks: ClassVar[Mapping[str, str]] = {"wish": "has no wishes"}
 
     def cities(self) -> list[str]:
         return [_CITY]
@@ -190,4 +192,9 @@ class GA360(Source):
                 "test_from": _TEST_FROM,
                 "click": "isClick, or implied by a cart or purchase of the exposure",
             },
+            lacks=dict(self.lacks),
+            notes=(
+                f"{counts['implied_clicks']:,} of the {counts['clicks']:,} clicks were not recorded: a cart or "
+                "purchase of the exposure implies them.",
+            ),
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -25,6 +26,9 @@ class Tables(Source):
 
     def cities(self) -> list[str]:
         return list(self._manifests())
+
+    def lacks_of(self, city: str) -> Mapping[str, str]:
+        return self._manifests()[self.require(city)][1].lacks
 
     def fingerprint(self, city: str) -> str:
         _, manifest = self._manifests()[self.require(city)]
