@@ -27,7 +27,7 @@ class GBDT(FittedModule):
     """CTR from all exposures, CVR from the clicked rows, CTCVR their product (ESM² 4.1.3).
 
     Fields of few ids are categories; bins of numbers and fields of many ids (users, items) are numbers that the trees
-    may cut anywhere.
+    may cut anywhere. Each place of a multi-valued field is a column of its own.
     """
 
     name = "gbdt"
@@ -82,6 +82,6 @@ class GBDT(FittedModule):
 
 
 def categories(shape: InputShape) -> list[int]:
-    """The fields that are read as categories."""
-    fields = zip(shape.sizes, shape.ordered, strict=True)
-    return [field for field, (size, ordered) in enumerate(fields) if size <= CATEGORIES and not ordered]
+    """The columns that are read as categories."""
+    columns = shape.by_column(zip(shape.sizes, shape.ordered, strict=True))
+    return [column for column, (size, ordered) in enumerate(columns) if size <= CATEGORIES and not ordered]

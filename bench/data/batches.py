@@ -47,12 +47,12 @@ class Labels(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """B rows in C blocks of at most R rows, with F fields, D numbers and histories of L events."""
+    """B rows in C blocks of at most R rows, with K columns of ids, D numbers and histories of L events."""
 
     rows: Tensor
     """Encoded row numbers, int64 [B]."""
     ids: Tensor
-    """Rows of the embedding table, int64 [B, F]."""
+    """Rows of the embedding table, int64 [B, K]: one column for each field, several for a multi-valued one."""
     labels: Tensor
     """The columns of :class:`Labels`, float32 [B, 4]."""
     slots: Tensor

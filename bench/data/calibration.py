@@ -29,13 +29,13 @@ from bench.data.tables import DOMAINS, Manifest
 CART_DOMAINS: tuple[str, ...] = ("recommendation", "global")
 DAY = 86400
 
-#: Tables of what was clicked, carted or bought: through exposures, and in the log of events; and the bad cases.
+#: Tables of what was carted or bought: through exposures, and in the log of events; and the bad cases.
 _GATHER = """
 CREATE OR REPLACE TEMP TABLE shown AS
-SELECT exposure, user, item, visit, time, split = 'train' AS train, click = 1 AS click, cart = 1 AS cart,
-       purchase = 1 AS purchase, {domain} AS domain
+SELECT exposure, user, item, visit, time, split = 'train' AS train, cart = 1 AS cart, purchase = 1 AS purchase,
+       {domain} AS domain
 FROM exposures
-WHERE click = 1 OR cart = 1 OR purchase = 1;
+WHERE cart = 1 OR purchase = 1;
 
 CREATE OR REPLACE TEMP TABLE logged AS
 SELECT user, item, visit, time, action = 'cart' AS cart, domain
@@ -102,9 +102,10 @@ ORDER BY purchase
 _ELSEWHERE = """
 CREATE TEMP TABLE carted_elsewhere AS
 SELECT exposure, user, item, visit
-FROM (FROM shown WHERE click)
-SEMI JOIN (FROM logged WHERE cart) USING (user, item, visit)
-ANTI JOIN (FROM shown WHERE cart) USING (user, item, visit)
+FROM (FROM exposures WHERE click = 1)
+SEMI JOIN (
+    FROM (FROM logged WHERE cart) ANTI JOIN (FROM shown WHERE cart) USING (user, item, visit)
+) USING (user, item, visit)
 """
 
 _MARKED = """

@@ -1,4 +1,4 @@
-"""Dense features: hundreds of numbers of users and items, kept per user and item, ranked by their importance.
+"""Dense features: hundreds of numbers, kept per user, item and exposure, ranked by their importance.
 
 Each is normalised by mean and standard deviation, and cut into quantile bins, both over the training exposures
 (ESM² sections 4.3.2 and 4.3.3). Trees tell which matter: a feature's importance is its share of the gain in trees
@@ -28,11 +28,14 @@ from bench.data.vocabulary import quantile_edges
 IMPORTANCE_ROWS = 100_000
 #: Fewer and smaller trees than the baseline's: they find as many of the features that matter in half the time.
 TREES = Config(trees=50, tree_depth=6)
+#: Numbers that are normalised at once, in no more columns than this.
+_NUMBERS_AT_ONCE = 1 << 25
 _COLUMNS_AT_ONCE = 16
 
-#: By table, SQL for the rows of its arrays in their order; their columns are those of the table.
+#: By table, SQL for the rows of its arrays in their order; their columns are those of the table. Numbers of exposures
+#: are written with the other columns of exposures.
 _ROWS: dict[DenseTable, str] = {
-    "users": "(SELECT DISTINCT user, u FROM visits) AS known LEFT JOIN users USING (user) ORDER BY known.u",
+    "users": "members LEFT JOIN users USING (user) ORDER BY members.u",
     "items": "item_rows LEFT JOIN items USING (item) ORDER BY item_rows.i",
 }
 
@@ -46,7 +49,9 @@ def write_dense(
     train: int,
     bins: int,
 ) -> list[DenseField]:
-    """Write ``dense_…`` and ``bins_…`` of users and items, from the arrays of rows in ``out``.
+    """Write ``dense_…`` and ``bins_…`` of all tables, from the arrays of rows in ``out``.
+
+    ``dense_exposures`` is there already, with the numbers as they are in the table.
 
     Args:
         train: number of training rows.
@@ -57,19 +62,27 @@ def write_dense(
     """
     labels = np.load(out / "labels.npy", mmap_mode="r")[:train]
     columns = {table: of_table(features, table) for table in DENSE_TABLES}
-    owners: dict[DenseTable, np.ndarray] = {
+    owners: dict[DenseTable, np.ndarray | None] = {
         "users": np.load(out / "user.npy", mmap_mode="r")[:train],
         "items": np.load(out / "item.npy", mmap_mode="r")[:train],
+        "exposures": None,
     }
     rows_of: dict[DenseTable, int] = {"users": users, "items": items}
     values: dict[DenseTable, np.ndarray] = {}
     sizes: list[int] = []
-    for table, rows in rows_of.items():
-        shape = (rows, len(columns[table]))
-        values[table], codes = create(out, f"dense_{table}", shape), create(out, f"bins_{table}", shape)
-        if columns[table]:
-            read_numbers(connection, columns[table], _ROWS[table], values[table])
-            sizes += normalise(values[table], codes, np.bincount(owners[table], minlength=rows), bins)
+    for table, owner in owners.items():
+        if owner is not None:
+            shape = (rows_of[table], len(columns[table]))
+            values[table], weights = create(out, f"dense_{table}", shape), np.bincount(owner, minlength=shape[0])
+            if columns[table]:
+                read_numbers(connection, columns[table], _ROWS[table], values[table])
+        elif columns[table]:
+            values[table] = np.load(out / f"dense_{table}.npy", mmap_mode="r+")
+            weights = (np.arange(len(values[table])) < train).astype(np.uint8)
+        else:
+            continue
+        codes = create(out, f"bins_{table}", values[table].shape)
+        sizes += normalise(values[table], codes, weights, bins)
     named = {name: np.asarray(labels[:, LABEL_COLUMNS.index(name)]) for name in ("click", "purchase")}
     return ranked(columns, sizes, importance(values, owners, named))
 
@@ -81,14 +94,17 @@ def of_table(features: Sequence[Feature], table: DenseTable) -> list[str]:
 
 def read_numbers(connection: duckdb.DuckDBPyConnection, columns: Sequence[str], rows: str, into: np.ndarray) -> None:
     """Fill ``into`` [n, f] with the numbers of ``columns`` of the n ``rows`` (SQL, ordered); NULL becomes NaN."""
-    numbers = ", ".join(
-        f"coalesce(CAST({name(column)} AS FLOAT), 'nan'::FLOAT) AS {name(column)}" for column in columns
-    )
+    numbers = ", ".join(f"{number(name(column))} AS {name(column)}" for column in columns)
     stop = 0
     for batch in stream(connection, f"SELECT {numbers} FROM {rows}"):
         start, stop = stop, stop + len(batch[columns[0]])
         for index, column in enumerate(columns):
             into[start:stop, index] = batch[column]
+
+
+def number(column: str) -> str:
+    """SQL: a column (SQL) as FLOAT, NaN where it is NULL."""
+    return f"coalesce(CAST({column} AS FLOAT), 'nan'::FLOAT)"
 
 
 def normalise(values: np.ndarray, bins: np.ndarray, weights: NDArray[Any], most: int) -> list[int]:
@@ -104,8 +120,9 @@ def normalise(values: np.ndarray, bins: np.ndarray, weights: NDArray[Any], most:
     """
     seen = weights > 0
     sizes: list[int] = []
-    for first in range(0, values.shape[1], _COLUMNS_AT_ONCE):
-        block = np.array(values[:, first : first + _COLUMNS_AT_ONCE], dtype=np.float64)
+    width = min(max(1, _NUMBERS_AT_ONCE // max(1, len(values))), _COLUMNS_AT_ONCE)
+    for first in range(0, values.shape[1], width):
+        block = np.array(values[:, first : first + width], dtype=np.float64)
         codes = np.zeros(block.shape, dtype=np.uint8)
         for column, codes_of in zip(block.T, codes.T, strict=True):
             known = np.isfinite(column)
@@ -121,19 +138,21 @@ def normalise(values: np.ndarray, bins: np.ndarray, weights: NDArray[Any], most:
             mean = np.average(fitted, weights=weight)
             spread = float(np.sqrt(np.average((fitted - mean) ** 2, weights=weight)))
             column[:] = np.where(known, (column - mean) / (spread or 1.0), 0.0)
-        values[:, first : first + _COLUMNS_AT_ONCE] = block
-        bins[:, first : first + _COLUMNS_AT_ONCE] = codes
+        values[:, first : first + width] = block
+        bins[:, first : first + width] = codes
     return sizes
 
 
 def importance(
-    values: Mapping[DenseTable, np.ndarray], owners: Mapping[DenseTable, np.ndarray], labels: Mapping[str, np.ndarray]
+    values: Mapping[DenseTable, np.ndarray],
+    owners: Mapping[DenseTable, np.ndarray | None],
+    labels: Mapping[str, np.ndarray],
 ) -> NDArray[np.float64]:
-    """The importance of the columns of users, then of items: positive numbers that sum to 1.
+    """The importance of the columns of all tables, in the order of ``DENSE_TABLES``: shares that sum to 1.
 
     Args:
         values: by table, normalised numbers [n, f].
-        owners: by table, the row of ``values`` of every training exposure [N].
+        owners: by table, the row of ``values`` of every training exposure [N]; None where it is the exposure's own.
         labels: click and purchase of every training exposure [N].
     """
     clicked = np.flatnonzero(labels["click"])
@@ -165,7 +184,7 @@ def _places(columns: Mapping[DenseTable, Sequence[str]]) -> Iterator[tuple[Dense
 
 def _gain(
     values: Mapping[DenseTable, np.ndarray],
-    owners: Mapping[DenseTable, np.ndarray],
+    owners: Mapping[DenseTable, np.ndarray | None],
     rows: NDArray[np.int64],
     label: np.ndarray,
     task: str,
@@ -180,7 +199,12 @@ def _gain(
     if len(negative) > room:
         negative = rng.choice(negative, room, replace=False)
     chosen = np.sort(np.concatenate((positive, negative)))
-    features = np.concatenate([values[table][owners[table][chosen]] for table in DENSE_TABLES], axis=1)
+    parts = []
+    for table in DENSE_TABLES:
+        if table in values:
+            owner = owners[table]
+            parts.append(values[table][chosen if owner is None else owner[chosen]])
+    features = np.concatenate(parts, axis=1)
     # One thread: the sums of several are not the same on every machine.
     trees = boost(features, label[chosen], TREES, seed=derive(0, "trees", task) % 2**31, threads=1)
     gain = trees.feature_importance("gain")

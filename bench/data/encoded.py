@@ -26,11 +26,11 @@ LABEL_COLUMNS: tuple[str, ...] = (
     *LABELS, "cart_copy", "cart_move", "global_none", "global_copy", "global_move", "intent",
 )  # fmt: skip
 
-DenseTable = Literal["users", "items"]
-DENSE_TABLES: tuple[DenseTable, ...] = ("users", "items")
+DenseTable = Literal["users", "items", "exposures"]
+DENSE_TABLES: tuple[DenseTable, ...] = ("users", "items", "exposures")
 
 #: Dtype of each array file ``<name>.npy``; ``truth`` only where the truth is known, ``item``, ``dense_…`` and
-#: ``bins_…`` only where there are dense features.
+#: ``bins_…`` only where there are dense features, those of exposures only where exposures have some.
 DTYPES: dict[str, str] = {
     "ids": "int32",
     "labels": "uint8",
@@ -53,7 +53,8 @@ DTYPES: dict[str, str] = {
 class EncodedField(BaseModel):
     """Rows ``offset`` … ``offset + size - 1`` of the embedding table; row ``offset`` is unknown or missing.
 
-    ``ordered``: the others are bins of a number, from low to high.
+    ``ordered``: the others are bins of a number, from low to high. ``width``: columns of ``ids`` that the field takes;
+    more than one are the values of a list, in their order, and ``offset`` where there is none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -62,6 +63,7 @@ class EncodedField(BaseModel):
     size: int
     offset: int
     ordered: bool = False
+    width: int = 1
 
 
 class DenseField(BaseModel):
@@ -115,7 +117,7 @@ class Meta(BaseModel):
         """The shape of each array."""
         rows = max(stop for _, stop in self.splits.values())
         shapes: dict[str, tuple[int, ...]] = {
-            "ids": (rows, len(self.fields)),
+            "ids": (rows, sum(field.width for field in self.fields)),
             "labels": (rows, len(LABEL_COLUMNS)),
             **dict.fromkeys(("exposure", "user", "visit"), (rows,)),
             **dict.fromkeys(("visit_start", "history_start", "history_stop"), (self.visits,)),
@@ -125,9 +127,10 @@ class Meta(BaseModel):
             shapes["truth"] = (rows, len(TRUTH))
         if self.dense:
             shapes["item"] = (rows,)
-            for table, owners in (("users", self.users), ("items", self.items)):
+            for table, owners in (("users", self.users), ("items", self.items), ("exposures", rows)):
                 columns = sum(field.table == table for field in self.dense)
-                shapes |= {f"dense_{table}": (owners, columns), f"bins_{table}": (owners, columns)}
+                if columns or table != "exposures":
+                    shapes |= {f"dense_{table}": (owners, columns), f"bins_{table}": (owners, columns)}
         return shapes
 
 
@@ -159,6 +162,8 @@ class EncodedCity:
     dense_items: np.ndarray | None = None  # [I, D]
     bins_users: np.ndarray | None = None  # [U, D] quantile bins, 0 where missing
     bins_items: np.ndarray | None = None  # [I, D]
+    dense_exposures: np.ndarray | None = None  # [N, D]
+    bins_exposures: np.ndarray | None = None  # [N, D]
 
     @classmethod
     def load(cls, folder: Path) -> EncodedCity:
@@ -193,6 +198,29 @@ class EncodedCity:
             for name, expected in self.meta.checksums.items()
             if not (self.folder / name).exists() or checksum(self.folder / name) != expected
         ]
+
+
+class ArrayFile:
+    """A new array file of that name, written from front to back: a context manager.
+
+    Unlike a mapped array its pages are not this process's memory, and a full disk is an ``OSError``.
+    """
+
+    def __init__(self, folder: Path, array: str, shape: tuple[int, ...]) -> None:
+        self._dtype = np.dtype(DTYPES[array])
+        self._file = (folder / f"{array}.npy").open("wb")
+        header = {"descr": np.lib.format.dtype_to_descr(self._dtype), "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(self._file, header)
+
+    def append(self, values: np.ndarray) -> None:
+        """Write the next rows."""
+        self._file.write(np.ascontiguousarray(values, dtype=self._dtype).data)
+
+    def __enter__(self) -> ArrayFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
 
 
 def create(folder: Path, array: str, shape: tuple[int, ...]) -> np.ndarray:

@@ -7,23 +7,25 @@ settings give equal bytes.
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import duckdb
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 from bench.core.cell import digest
 from bench.core.errors import UserError
 from bench.core.publish import checksum
-from bench.data.calibration import MARKS, is_calibrated, mark_rows
-from bench.data.dense import write_dense
-from bench.data.encoded import DTYPES, ENCODED_VERSION, META, EncodedField, Meta, create
+from bench.data.calibration import is_calibrated, mark_rows
+from bench.data.dense import number, of_table, write_dense
+from bench.data.encoded import ENCODED_VERSION, META, Meta
 from bench.data.histories import write_histories
 from bench.data.intent import mark_intent
-from bench.data.sql import choice, connect, fetch, name, open_tables, stream
+from bench.data.rows import finish_ids, write_rows
+from bench.data.sql import choice, connect, fetch, name, open_tables
 from bench.data.tables import (
     ACTIONS,
     COLUMNS,
@@ -36,22 +38,28 @@ from bench.data.tables import (
     read_manifest,
     table_path,
 )
-from bench.data.vocabulary import apply_cross, cross_keys, feature_problems, fit, fit_cross
-
-_CHUNK = 1 << 18
-_SQL_TYPES = {"int32": "INTEGER", "int64": "BIGINT", "uint8": "UTINYINT", "float32": "FLOAT"}
+from bench.data.vocabulary import feature_problems, fit
 
 
 class EncodingSettings(BaseModel):
-    """Knobs of the encoding. No result depends on ``memory_limit`` and ``threads`` (None: all cores), of DuckDB."""
+    """Knobs of the encoding. No result depends on ``memory_limit`` and ``threads`` (None: all cores), of DuckDB.
+
+    Without a ``memory_limit``, it is 1.5 GB for each thread, at most 3 GB and half of the machine's memory.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     min_count: PositiveInt = Field(1, description="training rows that a category needs to get an id")
     bins: PositiveInt = Field(16, le=254, description="most quantile bins of a numeric or dense feature")
     window_days: float | None = Field(None, gt=0, description="Sample Calibration: greatest age of a cart in days")
-    memory_limit: str = Field("1GB", exclude=True)
+    memory_limit: str | None = Field(None, exclude=True)
     threads: PositiveInt | None = Field(None, exclude=True)
+
+    def memory(self) -> str:
+        """The memory that DuckDB may take before it spills to disk."""
+        threads = self.threads or os.cpu_count() or 1
+        half = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2_000_000
+        return self.memory_limit or f"{min(1500 * threads, 3000, half)}MB"
 
 
 def encoding_key(manifest: Manifest, settings: EncodingSettings) -> str:
@@ -71,12 +79,16 @@ def encode(tables: Path, out: Path, settings: EncodingSettings | None = None) ->
     scratch = out / "scratch"
     scratch.mkdir()
     try:
-        with connect(scratch, settings.memory_limit, settings.threads) as connection:
+        with connect(scratch, settings.memory(), settings.threads) as connection:
             meta = _encode(connection, tables, out, manifest, settings)
     except duckdb.OutOfMemoryException:
         raise UserError(
-            f"encoding {tables} must fit into {settings.memory_limit} of memory and the free disk of {out}, "
+            f"encoding {tables} must fit into {settings.memory()} of memory and the free disk of {out}, "
             "but does not; free disk space or take fewer threads."
+        ) from None
+    except OSError as error:
+        raise UserError(
+            f"{out} must take the encoded arrays of {tables}, but: {error.strerror or error}; free disk space."
         ) from None
     except duckdb.Error as error:
         reason = str(error).strip().partition("\n")[0]
@@ -99,35 +111,31 @@ def _encode(
     users, visits = _index_visits(connection)
     calibration = mark_rows(connection, settings.window_days, is_calibrated(manifest))
     mark_intent(connection)
-    fields_of_rows = [feature for feature in manifest.features if feature.kind != "dense"]
-    has_dense = len(fields_of_rows) < len(manifest.features)
+    features = [feature for feature in manifest.features if feature.kind != "dense"]
+    numbers = of_table(manifest.features, "exposures")
+    has_dense = len(features) < len(manifest.features)
     items = _index_items(connection) if has_dense else 0
 
     stops = list(itertools.accumulate(counts[split]["rows"] for split in SPLITS))
     splits = {split: (stop - counts[split]["rows"], stop) for split, stop in zip(SPLITS, stops, strict=True)}
-    local = fit(connection, fields_of_rows, settings.min_count, settings.bins)
+    local = fit(connection, features, settings.min_count, settings.bins)
+    ids = {feature.name: local.sql.get(feature.name, ("0",)) for feature in features}
     row_columns = {
-        "exposure": "source.exposure",
-        "user": "visits.u",
-        "visit": "visits.v",
+        **{f"ids/{place}/{field}": sql for field, places in ids.items() for place, sql in enumerate(places)},
         **({"item": "item_rows.i"} if has_dense else {}),
-        **{f"ids/{feature.name}": local.sql.get(feature.name, "0") for feature in fields_of_rows},
-        **{f"labels/{label}": sql for label, sql in _LABEL_SQL.items()},
+        **{f"dense_exposures/{column}": number(f"source.{name(column)}") for column in numbers},
         **{f"truth/{column}": f"truth.{column}" for column in TRUTH if "truth" in columns},
     }
     joins = [
         *local.joins,
-        "LEFT JOIN marked ON marked.exposure = source.exposure",
-        "LEFT JOIN intended ON intended.exposure = source.exposure",
+        *(["JOIN item_rows ON item_rows.item = source.item"] if has_dense else []),
+        *(["LEFT JOIN truth ON truth.exposure = source.exposure"] if "truth" in columns else []),
     ]
-    if has_dense:
-        joins.append("JOIN item_rows ON item_rows.item = source.item")
-    if "truth" in columns:
-        joins.append("LEFT JOIN truth ON truth.exposure = source.exposure")
-    _write_rows(connection, out, stops[-1], row_columns, joins)
-    fields = _finish_ids(out, fields_of_rows, local.sizes, splits["train"][1], settings.min_count)
-    item = next((field for field in fields if field.name == "item"), None)
-    events = write_histories(connection, out, item if "events" in columns else None)
+    write_rows(connection, out, stops[-1], row_columns, joins)
+    widths = [len(places) for places in ids.values()]
+    fields = finish_ids(out, features, widths, local.sizes, splits["train"][1], settings.min_count)
+    item = next(((f, field) for f, field in zip(features, fields, strict=True) if f.name == "item"), None)
+    events = write_histories(connection, out, users, item if "events" in columns else None)
     dense = (
         write_dense(connection, out, manifest.features, users, items, splits["train"][1], settings.bins)
         if has_dense
@@ -151,22 +159,15 @@ def _encode(
         lacks=manifest.lacks,
         dense=tuple(dense),
         items=items,
-        checksums={path.name: checksum(path) for path in sorted(out.glob("*.npy"))},
+        checksums=_checksums(out, settings.threads or 2),
     )
 
 
-_MARK = {mark: f"coalesce(marked.{mark}, false)" for mark in MARKS}
-_COPIED = f"(source.cart = 1 OR {_MARK['taken']})"
-_GLOBAL = f"(source.cart = 1 OR {_MARK['elsewhere']})"
-_GLOBAL_COPIED = f"({_GLOBAL} OR {_MARK['global_taken']})"
-_LABEL_SQL = {label: f"source.{label}" for label in LABELS} | {
-    "cart_copy": _COPIED,
-    "cart_move": f"{_COPIED} AND NOT {_MARK['given']}",
-    "global_none": _GLOBAL,
-    "global_copy": _GLOBAL_COPIED,
-    "global_move": f"{_GLOBAL_COPIED} AND NOT {_MARK['global_given']}",
-    "intent": "intended.exposure IS NOT NULL",
-}
+def _checksums(out: Path, threads: int) -> dict[str, str]:
+    """sha256 of every array file."""
+    paths = sorted(out.glob("*.npy"))
+    with ThreadPoolExecutor(threads) as pool:
+        return dict(zip((path.name for path in paths), pool.map(checksum, paths), strict=True))
 
 
 def _check_columns(tables: Path, columns: Mapping[str, Sequence[str]], features: Sequence[Feature]) -> None:
@@ -182,99 +183,59 @@ def _check_columns(tables: Path, columns: Mapping[str, Sequence[str]], features:
 
 
 def _split_counts(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, int]]:
-    """Rows and positive labels of every split."""
+    """Rows and positive labels of every split.
+
+    Raises:
+        UserError: a split is unknown, or the exposures are not numbered from 0 on.
+    """
     names = ("rows", *LABELS)
     sums = ", ".join(f"sum({label})" for label in LABELS)
-    found = connection.execute(f"SELECT split, count(*), {sums} FROM exposures GROUP BY split").fetchall()
-    counts = {row[0]: dict(zip(names, map(int, row[1:]), strict=True)) for row in found}
+    found = connection.execute(
+        f"SELECT split, count(*), {sums}, min(exposure), max(exposure) FROM exposures GROUP BY split"
+    ).fetchall()
+    counts = {row[0]: dict(zip(names, map(int, row[1:-2]), strict=True)) for row in found}
     if not counts or not set(counts).issubset(SPLITS):
         raise UserError(f"exposures must lie in the splits {SPLITS}, but lie in {list(counts)}; mend the source.")
+    rows = sum(count["rows"] for count in counts.values())
+    first, last = min(row[-2] for row in found), max(row[-1] for row in found)
+    if (first, last) != (0, rows - 1):
+        raise UserError(f"exposure must be 0 … {rows - 1} in {rows} rows, but is {first} … {last}; mend the source.")
     return {split: counts.get(split, dict.fromkeys(names, 0)) for split in SPLITS}
 
 
 def _index_visits(connection: duckdb.DuckDBPyConnection) -> tuple[int, int]:
-    """Make the table ``visits`` (visit, user, start in s, dense v and u); returns the numbers of users and visits."""
+    """Make the tables ``members`` (user, dense u) and ``visits`` (visit, u, start in s, dense v); returns their sizes.
+
+    Raises:
+        UserError: a visit lies in two splits or has two users, or one or the other is not known.
+    """
+    split = choice(SPLITS, "split")
     connection.execute(
-        f"""CREATE TABLE visits AS
-            WITH found AS (SELECT split, user, visit, min(time) AS start FROM exposures GROUP BY ALL)
-            SELECT visit, user, CAST(start AS BIGINT) AS start,
-                   row_number() OVER (ORDER BY {choice(SPLITS, "split")}, user, start, visit) - 1 AS v,
-                   dense_rank() OVER (ORDER BY user) - 1 AS u
-            FROM found"""
+        f"""CREATE TEMP TABLE found AS
+            SELECT visit, min(user) AS user, min(time) AS start, min({split}) AS split,
+                   max({split}) <> min({split}) OR max(user) <> min(user) OR count(user) < count(*) AS wrong
+            FROM exposures GROUP BY visit"""
     )
-    counts = fetch(connection, "SELECT max(u) + 1 AS users, count(*) AS n, count(DISTINCT visit) AS ids FROM visits")
-    if counts["ids"] != counts["n"]:
+    if fetch(connection, "SELECT count(*) AS n FROM found WHERE wrong OR visit IS NULL")["n"][0]:
         raise UserError("a visit must lie in one split and have one user, but some do not; mend the source.")
-    return int(counts["users"][0]), int(counts["n"][0])
+    connection.execute(
+        """CREATE TEMP TABLE members AS
+           SELECT user, CAST(row_number() OVER (ORDER BY user) - 1 AS INTEGER) AS u
+           FROM (SELECT DISTINCT user FROM found);
+           CREATE TEMP TABLE visits AS
+           SELECT visit, u, CAST(start AS BIGINT) AS start,
+                  CAST(row_number() OVER (ORDER BY split, u, start, visit) - 1 AS INTEGER) AS v
+           FROM found JOIN members USING (user);
+           DROP TABLE found"""
+    )
+    counts = fetch(connection, "SELECT count(*) AS n FROM members UNION ALL SELECT count(*) FROM visits")["n"]
+    return int(counts[0]), int(counts[1])
 
 
 def _index_items(connection: duckdb.DuckDBPyConnection) -> int:
     """Make the table ``item_rows`` (item, dense i) of the exposed items; returns their number."""
     connection.execute(
-        """CREATE TABLE item_rows AS
+        """CREATE TEMP TABLE item_rows AS
            SELECT item, row_number() OVER (ORDER BY item) - 1 AS i FROM (SELECT DISTINCT item FROM exposures)"""
     )
     return int(fetch(connection, "SELECT count(*) AS n FROM item_rows")["n"][0])
-
-
-def _write_rows(
-    connection: duckdb.DuckDBPyConnection, out: Path, rows: int, columns: Mapping[str, str], joins: Sequence[str]
-) -> None:
-    """Write the arrays of rows in their order.
-
-    ``columns`` maps ``array`` (1-d) or ``array/column`` (2-d, in this order) to SQL over ``exposures AS source``,
-    ``visits`` and ``joins``.
-    """
-    groups: dict[str, list[str]] = {}
-    for column in columns:
-        groups.setdefault(column.partition("/")[0], []).append(column)
-    arrays = {
-        array: create(out, array, (rows,) if members == [array] else (rows, len(members)))
-        for array, members in groups.items()
-    }
-    selected = ", ".join(
-        f"CAST({columns[member]} AS {_SQL_TYPES[DTYPES[array]]}) AS {name(member)}"
-        for array, members in groups.items()
-        for member in members
-    )
-    query = f"""SELECT {selected} FROM exposures AS source JOIN visits ON visits.visit = source.visit {" ".join(joins)}
-                ORDER BY visits.v, source.position, source.exposure"""
-    stop = 0
-    for batch in stream(connection, query):
-        start, stop = stop, stop + len(batch["exposure"])
-        if stop > rows:
-            break
-        for array, members in groups.items():
-            values = [batch[member] for member in members]
-            arrays[array][start:stop] = values[0] if members == [array] else np.stack(values, axis=1)
-    if stop != rows:
-        raise UserError(
-            "visits, users, items and truth must have one row per id, but joining them changes the number of "
-            "exposures; mend the source."
-        )
-
-
-def _finish_ids(
-    out: Path, features: Sequence[Feature], sizes: Mapping[str, int], train: int, min_count: int
-) -> list[EncodedField]:
-    """Fit and fill the crosses in ``ids``, add the offsets of all fields; ``train``: number of training rows."""
-    ids = np.load(out / "ids.npy", mmap_mode="r+")
-    index = {feature.name: i for i, feature in enumerate(features)}
-    crosses = {
-        feature.name: ([index[part] for part in feature.of], [sizes[part] for part in feature.of])
-        for feature in features
-        if feature.kind == "cross"
-    }
-    values = {cross: fit_cross(cross_keys(ids[:train, parts], n), min_count) for cross, (parts, n) in crosses.items()}
-    all_sizes = [len(values[f.name]) + 1 if f.name in values else sizes[f.name] for f in features]
-    offsets = [0, *itertools.accumulate(all_sizes)][:-1]
-    for start in range(0, len(ids), _CHUNK):
-        chunk = np.array(ids[start : start + _CHUNK])
-        for cross, (parts, n) in crosses.items():
-            chunk[:, index[cross]] = apply_cross(cross_keys(chunk[:, parts], n), values[cross])
-        ids[start : start + _CHUNK] = chunk + np.array(offsets, dtype=np.int32)
-    ids.flush()
-    return [
-        EncodedField(name=feature.name, size=size, offset=offset, ordered=feature.kind == "numeric")
-        for feature, size, offset in zip(features, all_sizes, offsets, strict=True)
-    ]

@@ -24,17 +24,20 @@ def mark_intent(connection: duckdb.DuckDBPyConnection) -> None:
     Only events before the visit count. Equal scores are taken in the order of the exposures.
     """
     whens = " ".join(f"WHEN {text(action)} THEN {value}" for action, value in WEIGHTS.items())
-    weight = f"CASE action {whens} ELSE 0 END"
     connection.execute(
-        f"""CREATE TABLE intended AS
+        f"""CREATE TEMP TABLE intended AS
             WITH clicked AS (
                 SELECT exposure, exposures.user, item, start FROM exposures JOIN visits USING (visit)
                 WHERE split = 'train' AND click = 1
+            ), early AS (
+                SELECT user, item, time, CASE action {whens} END AS weight FROM events
+                WHERE action IN ({", ".join(map(text, WEIGHTS))})
+                      AND time < (SELECT max(time) FROM exposures WHERE split = 'train')
             ), scored AS (
-                SELECT clicked.exposure,
-                       sum(({weight}) * power(0.5, (start - events.time) / {HALF_LIFE}.0)) AS score
-                FROM clicked JOIN events
-                ON events.user = clicked.user AND events.item = clicked.item AND events.time < start
+                SELECT exposure, sum(part ORDER BY part) AS score
+                FROM (SELECT exposure, weight * power(0.5, (start - early.time) / {HALF_LIFE}.0) AS part
+                      FROM clicked JOIN early
+                      ON early.user = clicked.user AND early.item = clicked.item AND early.time < start)
                 GROUP BY 1
             )
             SELECT exposure FROM scored WHERE score > 0

@@ -12,7 +12,7 @@ from bench.data.encoded import DENSE_TABLES, DenseField, EncodedCity, Meta
 
 
 class Numbers:
-    """The ``numeric_top`` most important dense features of a city, those of users first.
+    """The ``numeric_top`` most important dense features of a city, those of users first, then those of items.
 
     Args:
         city: encoded arrays.
@@ -24,20 +24,24 @@ class Numbers:
         self.fields = chosen(city.meta, top)
         self.mode = mode
         arrays = {
-            "users": (city.user, city.dense_users if mode == "tanh" else city.bins_users),
-            "items": (city.item, city.dense_items if mode == "tanh" else city.bins_items),
+            "users": (city.user, city.dense_users, city.bins_users),
+            "items": (city.item, city.dense_items, city.bins_items),
+            "exposures": (None, city.dense_exposures, city.bins_exposures),
         }
-        self.parts = [
-            (np.asarray(owner), np.asarray(values), np.array([f.column for f in self.fields if f.table == table]))
-            for table, (owner, values) in arrays.items()
-            if any(field.table == table for field in self.fields)
-        ]
+        #: By table, the owner of each row (None: the row itself), the values of the owners, and the columns read.
+        self.parts: list[tuple[np.ndarray | None, np.ndarray, np.ndarray]] = []
+        for table, (owner, numbers, bins) in arrays.items():
+            if columns := [field.column for field in self.fields if field.table == table]:
+                values = np.asarray(numbers if mode == "tanh" else bins)
+                self.parts.append((None if owner is None else np.asarray(owner), values, np.array(columns)))
         sizes = [field.bins for field in self.fields]
         self.offsets = city.meta.vocabulary + np.cumsum([0, *sizes[:-1]], dtype=np.int64)
 
     def of(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Ids [n, K] and numbers [n, D] of rows [n]: K = 0 for ``tanh``, D = 0 for ``bins``."""
-        found = [values[owner[rows][:, None], columns] for owner, values, columns in self.parts]
+        found = [
+            values[(rows if owner is None else owner[rows])[:, None], columns] for owner, values, columns in self.parts
+        ]
         if self.mode == "tanh":
             return np.zeros((len(rows), 0), dtype=np.int64), np.tanh(np.concatenate(found, axis=1))
         return np.concatenate(found, axis=1) + self.offsets, np.zeros((len(rows), 0), dtype=np.float32)

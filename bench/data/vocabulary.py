@@ -1,7 +1,11 @@
 """Vocabularies and quantile bins, fitted on the training rows, as SQL expressions of local ids.
 
 Local id 0 of a field is "unknown or missing". Categories get 1, 2, … in the order of their values, the bins of
-a numeric field 1, 2, … from low to high, combinations 1, 2, … in the order of their parts' ids.
+a numeric field 1, 2, … from low to high, combinations 1, 2, … in the order of their parts' ids. Of a list column, each
+of the first places has an id of its own, from one vocabulary; a place behind the end has 0.
+
+With ``buckets`` nothing is fitted: the local id is 1 + h mod buckets, h being the first 15 hexadecimal digits of the
+MD5 of the value's text (UTF-8; an integer in decimal digits), so that it is the same everywhere.
 """
 
 from __future__ import annotations
@@ -22,10 +26,11 @@ from bench.data.tables import Feature
 class LocalIds:
     """The local ids of fields over ``table AS source`` joined by ``joins``.
 
-    ``sql`` maps a field to its expression (never NULL), ``sizes`` to its number of local ids, 0 included.
+    ``sql`` maps a field to the expressions (never NULL) of its columns, ``sizes`` to its number of local ids, 0
+    included.
     """
 
-    sql: dict[str, str] = field(default_factory=dict)
+    sql: dict[str, tuple[str, ...]] = field(default_factory=dict)
     joins: list[str] = field(default_factory=list)
     sizes: dict[str, int] = field(default_factory=dict)
 
@@ -33,25 +38,40 @@ class LocalIds:
 def fit(connection: duckdb.DuckDBPyConnection, features: Sequence[Feature], min_count: int, bins: int) -> LocalIds:
     """Fit every feature but the crosses; the expressions are over ``exposures AS source``.
 
-    A category needs ``min_count`` training rows; a numeric feature gets at most ``bins`` bins.
+    A category needs ``min_count`` training rows, where its feature does not say another number; a numeric feature
+    gets at most ``bins`` bins.
+
+    Raises:
+        UserError: a multi-valued feature is no list column.
     """
     rows = _fit_table(connection, "exposures", features, min_count, bins)
     for table in ("users", "items"):
         fitted, key, ids = _fit_table(connection, table, features, min_count, bins), table[:-1], f"ids_of_{table}"
         if not fitted.sql:
             continue
-        columns = "".join(f", {sql} AS {name(feature)}" for feature, sql in fitted.sql.items())
+        places = {f: [name(f"{place} of {f}") for place in range(len(sql))] for f, sql in fitted.sql.items()}
+        columns = "".join(
+            f", {sql} AS {place}" for f in places for sql, place in zip(fitted.sql[f], places[f], strict=True)
+        )
         source = f"SELECT source.{key} AS {name('key of ids')}{columns} FROM {table} AS source {' '.join(fitted.joins)}"
-        connection.execute(f"CREATE TABLE {ids} AS {source}")
+        connection.execute(f"CREATE TEMP TABLE {ids} AS {source}")
         rows.joins.append(f"LEFT JOIN {ids} ON {ids}.{name('key of ids')} = source.{key}")
-        rows.sql |= {feature: f"coalesce({ids}.{name(feature)}, 0)" for feature in fitted.sql}
+        rows.sql |= {f: tuple(f"coalesce({ids}.{place}, 0)" for place in places[f]) for f in places}
         rows.sizes |= fitted.sizes
     return rows
 
 
-def vocabulary_table(feature: str) -> str:
-    """The table (value, id) of a categorical feature."""
-    return name(f"vocabulary of {feature}")
+def lookup(feature: Feature, value: str) -> tuple[list[str], str]:
+    """Joins and the expression of the local id of ``value`` (SQL) among the categories of a feature, fitted before."""
+    if feature.buckets:
+        return [], bucket(value, feature.buckets)
+    vocabulary = _vocabulary(feature)
+    return [f"LEFT JOIN {vocabulary} ON {vocabulary}.value = {value}"], f"coalesce({vocabulary}.id, 0)"
+
+
+def bucket(value: str, buckets: int) -> str:
+    """SQL: the local id of ``value`` (SQL) among ``buckets`` by its hash."""
+    return f"coalesce(1 + CAST('0x' || md5(CAST({value} AS VARCHAR))[:15] AS BIGINT) % {buckets}, 0)"
 
 
 def cross_keys(ids: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
@@ -87,19 +107,27 @@ def apply_cross(keys: np.ndarray, values: np.ndarray) -> np.ndarray:
 def feature_problems(features: Sequence[Feature], columns: Mapping[str, Sequence[str]]) -> list[str]:
     """What is wrong with a feature list for tables with these ``columns``, one line each."""
     names = [feature.name for feature in features]
-    plain = {feature.name for feature in features if feature.kind not in ("cross", "dense")}
+    plain = {feature.name for feature in features if feature.kind not in ("cross", "dense", "multi")}
+    multi = {feature.name for feature in features if feature.kind == "multi"}
     problems = [] if features else ["the feature list must have a feature, but is empty"]
     problems += [f"feature {twice!r} must be listed once" for twice in sorted({n for n in names if names.count(n) > 1})]
     for feature in features:
         if (feature.kind == "cross") != (feature.table == "cross"):
             problems.append(f"feature {feature.name!r} must have both kind and table 'cross', or neither")
-        elif feature.kind == "dense" and feature.table not in ("users", "items"):
-            problems.append(f"dense feature {feature.name!r} must be a column of users or items, not of exposures")
+        elif feature.kind == "cross" and multi.intersection(feature.of):
+            part = min(multi.intersection(feature.of))
+            problems.append(f"cross {feature.name!r} must be of single-valued features, but {part!r} is multi-valued")
         elif feature.kind == "cross":
             if len(feature.of) < 2 or not plain.issuperset(feature.of):
                 problems.append(f"cross {feature.name!r} must be of two or more other features, but is of {feature.of}")
         elif feature.name not in columns.get(feature.table, ()):
             problems.append(f"{feature.table}.parquet must have the column {feature.name!r} of the feature list")
+        if feature.buckets and feature.kind not in ("categorical", "multi"):
+            problems.append(f"{feature.kind} feature {feature.name!r} must have no buckets: only categories are hashed")
+        if feature.buckets and feature.min_count:
+            problems.append(f"feature {feature.name!r} must have buckets or min_count, but has both")
+        if feature.min_count and feature.kind in ("numeric", "dense"):
+            problems.append(f"{feature.kind} feature {feature.name!r} must have no min_count: it has no categories")
     if "events" in columns and not any(f.name == "item" and f.kind == "categorical" for f in features):
         problems.append("a log with events must have the categorical feature 'item'")
     return problems
@@ -110,24 +138,68 @@ def _fit_table(
 ) -> LocalIds:
     fitted = LocalIds()
     for feature in features:
-        if feature.table == table and feature.kind == "categorical":
+        if feature.table != table:
+            continue
+        if feature.kind == "categorical":
             _fit_categorical(connection, fitted, feature, min_count)
-        elif feature.table == table:
+        elif feature.kind == "multi":
+            _fit_multi(connection, fitted, feature, min_count)
+        else:
             _fit_numeric(connection, fitted, feature, bins)
     return fitted
 
 
 def _fit_categorical(connection: duckdb.DuckDBPyConnection, fitted: LocalIds, feature: Feature, min_count: int) -> None:
-    table, value = vocabulary_table(feature.name), f"source.{name(feature.name)}"
+    value = f"source.{name(feature.name)}"
+    counted = f"SELECT {value} AS value, sum(train_rows) AS n FROM {_train(feature.table)} GROUP BY 1"
+    fitted.sizes[feature.name] = _fit_values(connection, feature, counted, min_count)
+    joins, sql = lookup(feature, value)
+    fitted.joins += joins
+    fitted.sql[feature.name] = (sql,)
+
+
+def _fit_multi(connection: duckdb.DuckDBPyConnection, fitted: LocalIds, feature: Feature, min_count: int) -> None:
+    """The ids of the first places of a list; a row counts once for a category, however often its list has it."""
+    column = f"source.{name(feature.name)}"
+    kind = connection.sql(f"SELECT {column} FROM {feature.table} AS source LIMIT 0").types[0]
+    if kind.id != "list":
+        raise UserError(
+            f"{feature.table}.parquet: {feature.name} must be a list, as multi-valued features are, but is {kind}; "
+            "mend the source, or make it a categorical feature."
+        )
+    read = f"{column}[:{feature.most}]"
+    values = f"SELECT unnest(list_distinct({read})) AS value, train_rows FROM {_train(feature.table)}"
+    counted = f"SELECT value, sum(train_rows) AS n FROM ({values}) GROUP BY 1"
+    fitted.sizes[feature.name] = _fit_values(connection, feature, counted, min_count)
+    lists = name(f"lists of {feature.name}")
+    joins, sql = lookup(feature, "places.value")
     connection.execute(
-        f"""CREATE TABLE {table} AS
-            SELECT value, CAST(row_number() OVER (ORDER BY value) AS INTEGER) AS id
-            FROM (SELECT {value} AS value, sum(train_rows) AS n FROM {_train(feature.table)} GROUP BY 1)
-            WHERE value IS NOT NULL AND n >= {min_count}"""
+        f"""CREATE TEMP TABLE {lists} AS
+            WITH found AS (SELECT value, row_number() OVER () AS n
+                           FROM (SELECT DISTINCT {read} AS value FROM {feature.table} AS source)),
+            places AS (SELECT n, unnest(value) AS value, generate_subscripts(value, 1) AS place FROM found),
+            ids AS (SELECT n, list({sql} ORDER BY place) AS ids FROM places {" ".join(joins)} GROUP BY n)
+            SELECT value, ids FROM found JOIN ids USING (n)"""
     )
-    fitted.sizes[feature.name] = 1 + int(fetch(connection, f"SELECT count(*) AS n FROM {table}")["n"][0])
-    fitted.joins.append(f"LEFT JOIN {table} ON {table}.value = {value}")
-    fitted.sql[feature.name] = f"coalesce({table}.id, 0)"
+    fitted.joins.append(f"LEFT JOIN {lists} ON {lists}.value = {read}")
+    fitted.sql[feature.name] = tuple(f"coalesce({lists}.ids[{place}], 0)" for place in range(1, feature.most + 1))
+
+
+def _fit_values(connection: duckdb.DuckDBPyConnection, feature: Feature, counted: str, min_count: int) -> int:
+    """Give ids to the values of ``counted`` (SQL: value, n) that are frequent enough; the number of local ids."""
+    if feature.buckets:
+        return 1 + feature.buckets
+    connection.execute(
+        f"""CREATE TEMP TABLE {_vocabulary(feature)} AS
+            SELECT value, CAST(row_number() OVER (ORDER BY value) AS INTEGER) AS id
+            FROM ({counted}) WHERE value IS NOT NULL AND n >= {feature.min_count or min_count}"""
+    )
+    return 1 + int(fetch(connection, f"SELECT count(*) AS n FROM {_vocabulary(feature)}")["n"][0])
+
+
+def _vocabulary(feature: Feature) -> str:
+    """The table (value, id) of a feature's categories."""
+    return name(f"vocabulary of {feature.name}")
 
 
 def _fit_numeric(connection: duckdb.DuckDBPyConnection, fitted: LocalIds, feature: Feature, bins: int) -> None:
@@ -144,7 +216,7 @@ def _fit_numeric(connection: duckdb.DuckDBPyConnection, fitted: LocalIds, featur
     edges = quantile_edges(found["value"][known], found["n"][known], bins)
     whens = "".join(f" WHEN {value} <= {edge!r}::DOUBLE THEN {k}" for k, edge in enumerate(edges, start=1))
     fitted.sizes[feature.name] = len(edges) + 2
-    fitted.sql[feature.name] = f"CASE WHEN {value} IS NULL THEN 0{whens} ELSE {len(edges) + 1} END"
+    fitted.sql[feature.name] = (f"CASE WHEN {value} IS NULL THEN 0{whens} ELSE {len(edges) + 1} END",)
 
 
 def quantile_edges(values: np.ndarray, counts: np.ndarray, bins: int) -> list[float]:

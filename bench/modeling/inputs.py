@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import itertools
+from collections.abc import Iterable
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -12,17 +14,19 @@ from bench.core.seeding import derive
 from bench.data.batches import CONTEXTS, Batch
 from bench.data.encoded import EncodedCity
 from bench.data.numbers import chosen
-from bench.nn.embedding import EmbeddingTable
+from bench.nn.embedding import Bag, EmbeddingTable, fill, pool
 from bench.nn.interest import InterestAttention
 from bench.nn.retrieval import HashRetrieval
 
+T = TypeVar("T")
+
 
 class InputShape(NamedTuple):
-    """What a model must know of the data: rows of the embedding table, fields, and which field is the item.
+    """What a model must know of the data: rows of the embedding table, fields, and which column of ids is the item.
 
     ``item`` is None where no field is: such data has no events, and DIN and ETA are left out. ``items`` are the
     [start, stop) rows of the table that the item has; ``dense``: normalised numbers of a row; ``sizes``: ids per field;
-    ``ordered``: whether they are bins of a number.
+    ``ordered``: whether they are bins of a number; ``widths``: columns of ids per field (none given: one each).
     """
 
     vocabulary: int
@@ -32,6 +36,7 @@ class InputShape(NamedTuple):
     dense: int = 0
     sizes: tuple[int, ...] = ()
     ordered: tuple[bool, ...] = ()
+    widths: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, city: EncodedCity, config: Config = Config()) -> InputShape:
@@ -39,28 +44,47 @@ class InputShape(NamedTuple):
         numbers = chosen(city.meta, config.numeric_top)
         bins = [field.bins for field in numbers] if config.numeric == "bins" else []
         item = fields.get("item")
+        widths = [field.width for field in fields.values()]
         return cls(
             city.meta.vocabulary + sum(bins),
             len(fields) + len(bins),
-            None if item is None else list(fields).index("item"),
+            None if item is None else sum(widths[: list(fields).index("item")]),
             (0, 0) if item is None else (item.offset, item.offset + item.size),
             0 if bins else len(numbers),
             (*(field.size for field in fields.values()), *bins),
             (*(field.ordered for field in fields.values()), *(True for _ in bins)),
+            (*widths, *(1 for _ in bins)),
         )
+
+    def by_column(self, values: Iterable[T]) -> list[T]:
+        """What is given for each field, for each column of ids."""
+        widths = self.widths or (1,) * self.fields
+        return [value for value, width in zip(values, widths, strict=True) for _ in range(width)]
+
+    def first_rows(self) -> list[int]:
+        """The first row of the table of each field: unknown or missing."""
+        return [0, *itertools.accumulate(self.sizes)][:-1]
+
+    def bags(self) -> list[Bag]:
+        """The multi-valued fields."""
+        starts = [0, *itertools.accumulate(self.widths)][:-1]
+        places = zip(starts, self.widths, self.first_rows() if self.widths else (), strict=True)
+        return [Bag(start, start + width, missing) for start, width, missing in places if width > 1]
 
 
 class FunnelInputs(nn.Module):
     """Batch → one vector per row: field embeddings, recent interest (DIN), long-term interest (ETA), numbers.
 
     An event's vector is its item's embedding plus an embedding of its context (action, domain, age). Where the
-    item's embedding has a width of its own (``item_dim``), it lies in a table of its own.
+    item's embedding has a width of its own (``item_dim``), it lies in a table of its own. A multi-valued field is the
+    mean of the embeddings of its known values, repeated ones as often as they are there; without any it is the
+    embedding of unknown, as of other fields.
     """
 
     def __init__(self, config: Config, shape: InputShape) -> None:
         super().__init__()
         dim = config.embedding_dim
-        self.item = shape.item
+        self.item, self.bags = shape.item, shape.bags()
         item_dim = dim if shape.item is None else config.item_dim or dim
         self.start, stop = shape.items if item_dim != dim else (0, 0)
         self.din_length, self.eta_length = (0, 0) if shape.item is None else (config.din_length, config.eta_length)
@@ -107,17 +131,22 @@ class FunnelInputs(nn.Module):
 
     def _embedded(self, batch: Batch) -> tuple[Tensor, Tensor | None, Tensor]:
         """All fields [B, …], the items [B, item_dim] and the events [C · L, item_dim], each table looked up once."""
-        rows, fields = batch.ids.shape
+        rows, columns = batch.ids.shape
+        ids = fill(batch.ids, self.bags)
         events = batch.events.reshape(-1) if self.context is not None else batch.events.new_zeros(0)
         if self.items is None:
-            found = self.table(torch.cat([batch.ids.view(-1), events]))
-            own, of_events = found.split([rows * fields, len(events)])
-            own = own.view(rows, fields, -1)
-            return own.reshape(rows, -1), None if self.item is None else own[:, self.item], of_events
+            found = self.table(torch.cat([ids.view(-1), events]))
+            own, of_events = found.split([rows * columns, len(events)])
+            own = own.view(rows, columns, -1)
+            items = None if self.item is None else own[:, self.item]
+            return pool(own, ids == batch.ids, self.bags).reshape(rows, -1), items, of_events
         item = self.item
         assert item is not None
-        after = batch.ids[:, item + 1 :] - self.items.rows
-        others: Tensor = self.table(torch.cat([batch.ids[:, :item], after], dim=1))
-        found = self.items(torch.cat([batch.ids[:, item], events]) - self.start)
+        after = ids[:, item + 1 :] - self.items.rows
+        others: Tensor = self.table(torch.cat([ids[:, :item], after], dim=1))
+        counted = ids == batch.ids
+        bags = [bag.left_by(bag.start > item) for bag in self.bags]
+        others = pool(others, torch.cat([counted[:, :item], counted[:, item + 1 :]], dim=1), bags)
+        found = self.items(torch.cat([ids[:, item], events]) - self.start)
         items, of_events = found.split([rows, len(events)])
         return torch.cat([others.reshape(rows, -1), items], dim=1), items, of_events

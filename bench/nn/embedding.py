@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -13,6 +14,53 @@ class Touched(NamedTuple):
 
     rows: Tensor
     leaf: Tensor
+
+
+class Bag(NamedTuple):
+    """Columns ``start`` … ``stop - 1`` of ids, which are the values of one field.
+
+    ``missing`` is the id of a place without a value that is known.
+    """
+
+    start: int
+    stop: int
+    missing: int
+
+    def left_by(self, columns: int) -> Bag:
+        """The bag when so many columns before it are taken away."""
+        return self._replace(start=self.start - columns, stop=self.stop - columns)
+
+
+def fill(ids: Tensor, bags: Sequence[Bag]) -> Tensor:
+    """Ids [B, K] in which the missing places of a bag repeat a known value of that row and bag, where there is one.
+
+    So a lookup touches no row of the table that has no part in the mean.
+    """
+    if not bags:
+        return ids
+    filled = ids.clone()
+    for start, stop, missing in bags:
+        own = filled[:, start:stop]
+        # The missing row is the first of its field, so that the greatest id is a known one.
+        filled[:, start:stop] = torch.where(own == missing, own.amax(1, keepdim=True), own)
+    return filled
+
+
+def pool(vectors: Tensor, counted: Tensor, bags: Sequence[Bag]) -> Tensor:
+    """One vector for every field [B, F, dim] from one for every column [B, K, dim]: of a bag, the mean.
+
+    Args:
+        counted: places that count, bool [B, K]; at least one in every row of a bag.
+    """
+    if not bags:
+        return vectors
+    parts, after = [], 0
+    for start, stop, _ in bags:
+        weight = counted[:, start:stop, None].to(vectors.dtype)
+        mean = (vectors[:, start:stop] * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True)
+        parts += [vectors[:, after:start], mean]
+        after = stop
+    return torch.cat([*parts, vectors[:, after:]], 1)
 
 
 class EmbeddingTable(nn.Module):

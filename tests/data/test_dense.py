@@ -10,12 +10,10 @@ from numpy.typing import NDArray
 from tiny_tables import ITEM, USER, encoded, rows, write_tables
 
 from bench.core.config import Config
-from bench.core.errors import UserError
 from bench.data import dense
 from bench.data.batches import BatchMaker
 from bench.data.dense import importance, normalise
 from bench.data.encoded import EncodedCity
-from bench.data.encoding import EncodingSettings
 from bench.data.numbers import numbers_of
 from bench.data.tables import Feature
 from bench.modeling.inputs import FunnelInputs, InputShape
@@ -138,11 +136,46 @@ def test_cities_without_dense_features_have_no_numbers(city: EncodedCity) -> Non
     assert BatchMaker(city, 0).make(np.arange(5)).dense.shape == (5, 0)
 
 
-def test_dense_features_of_exposures_are_refused(tmp_path: Path) -> None:
-    features = (USER, ITEM, Feature(name="position", table="exposures", kind="dense"))
-    tables = write_tables(tmp_path / "tables", features, exposures=rows("user item", (1, 5)))
-    with pytest.raises(UserError, match="dense feature 'position' must be a column of users or items"):
-        encoded(tables, EncodingSettings())
+def test_numbers_of_exposures_belong_to_the_row(tmp_path: Path) -> None:
+    """Training rows: 1, 3, missing, 5 (mean 3, variance 8/3), in another order than the encoded rows."""
+    exposures = rows(
+        "user item split visit price",
+        (9, 1, "test", 3, 7.0),
+        (8, 1, "train", 1, 3.0),
+        (7, 2, "train", 0, 1.0),
+        (8, 2, "train", 1, None),
+        (8, 3, "train", 2, 5.0),
+    )
+    age = Feature(name="age", table="users", kind="dense")
+    features = (USER, ITEM, Feature(name="price", table="exposures", kind="dense"), age)
+    users = {"user": [7, 8, 9], "age": [1.0, 2.0, 3.0]}
+    city = encoded(write_tables(tmp_path / "tables", features, exposures=exposures, users=users))
+    assert city.exposure.tolist() == [2, 1, 3, 4, 0]
+    wanted = np.array([1 - 3, 0, 0, 2, 4]) / math.sqrt(8 / 3)
+    assert city.dense_exposures is not None
+    np.testing.assert_allclose(city.dense_exposures[:, 0], wanted, rtol=1e-6, atol=1e-7)
+    assert city.bins_exposures is not None
+    assert city.bins_exposures[:, 0].tolist() == [1, 2, 0, 3, 3]
+    numbers = numbers_of(city, Config(numeric_top=2))
+    assert numbers is not None
+    assert [(field.name, field.table) for field in numbers.fields] == [("age", "users"), ("price", "exposures")]
+    places = np.array([3, 0, 4])
+    found = numbers.of(places)[1]
+    np.testing.assert_allclose(found[:, 1], np.tanh(wanted[places]), rtol=1e-6)
+    bins = numbers_of(city, Config(numeric="bins", numeric_top=2))
+    assert bins is not None
+    assert (bins.of(places)[0][:, 1] - bins.offsets[1]).tolist() == [3, 1, 3]
+    assert city.verify() == []
+
+
+def test_importance_of_numbers_of_exposures() -> None:
+    rng = np.random.default_rng(0)
+    values: Any = {"users": rng.normal(size=(50, 2)), "exposures": rng.normal(size=(3000, 2))}
+    owners: Any = {"users": rng.integers(0, 50, 3000), "exposures": None}
+    click = rng.random(3000) < 1 / (1 + np.exp(-3 * values["exposures"][:, 1]))
+    found = importance(values, owners, {"click": click.astype(int), "purchase": np.zeros(3000, dtype=int)})
+    assert found.shape == (4,)
+    assert np.argmax(found) == 3
 
 
 def test_one_class_of_labels_has_no_importance() -> None:

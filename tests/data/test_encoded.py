@@ -8,7 +8,7 @@ import pytest
 from tiny_tables import encoded, rows, write_tables
 
 from bench.core.errors import UserError
-from bench.data.encoded import EncodedCity
+from bench.data.encoded import ArrayFile, EncodedCity
 
 
 @pytest.mark.parametrize("damage", ["missing", "truncated", "other shape", "other type"])
@@ -61,3 +61,16 @@ def test_an_older_version_is_named(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace('"version": 3', '"version": 2'))
     with pytest.raises(UserError, match=r"meta.json has version 2 in place of 3; delete it and run again"):
         EncodedCity.load(city.folder)
+
+
+def test_an_array_in_parts_has_the_bytes_of_the_whole(tmp_path: Path) -> None:
+    whole = np.arange(70, dtype=np.int32).reshape(10, 7)
+    np.save(tmp_path / "whole.npy", whole)
+    with ArrayFile(tmp_path, "ids", (10, 7)) as file:
+        for part in (
+            whole[:3],
+            whole[3:3],
+            whole[3:].astype(np.int64),
+        ):
+            file.append(part)
+    assert (tmp_path / "ids.npy").read_bytes() == (tmp_path / "whole.npy").read_bytes()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import filecmp
 import itertools
 from pathlib import Path
@@ -10,9 +11,9 @@ import pytest
 from tiny_tables import ITEM, USER, encoded, rows, write_tables
 
 from bench.core.errors import UserError
-from bench.data.encoded import LABEL_COLUMNS
+from bench.data import histories
+from bench.data.encoded import LABEL_COLUMNS, ArrayFile
 from bench.data.encoding import EncodingSettings, encode, encoding_key
-from bench.data.histories import history_slices
 from bench.data.tables import ACTIONS, COLUMNS, DOMAINS, TRUTH, Feature, read_manifest, table_path
 
 
@@ -102,51 +103,16 @@ def test_rows_are_sorted_by_split_user_visit_position(tmp_path: Path) -> None:
     assert city.truth is None
 
 
-def test_history_holds_only_what_came_before_the_visit(tmp_path: Path) -> None:
-    """Planted: events in the visit (before and after its first exposure), at its very second, and later ones."""
-    tables = write_tables(
-        tmp_path / "tables",
-        exposures=rows(
-            "user item visit time split", (1, 5, 0, 100, "train"), (1, 6, 1, 200, "train"), (2, 5, 2, 50, "train")
-        ),
-        events=rows(
-            "user item time visit action domain",
-            (1, 5, 99, None, "click", "recommendation"),  # before visit 0: seen by both visits of user 1
-            (1, 6, 100, None, "click", "search"),  # the second in which visit 0 starts: seen by visit 1 only
-            (1, 5, 101, 0, "cart", "recommendation"),  # in visit 0: seen by visit 1 only
-            (1, 77, 180, 7, "purchase", "search"),  # an item without exposures: seen by visit 1, as unknown
-            (1, 5, 190, 1, "click", "search"),  # in visit 1, before its first exposure: seen by none
-            (1, 5, 195, 8, "click", "search"),  # later than the first event of visit 1: seen by none
-            (1, 6, 250, 1, "purchase", "recommendation"),  # later: seen by none
-            (2, 5, 50, 2, "click", "recommendation"),
-            (3, 5, 10, 9, "click", "recommendation"),  # a user without exposures
-        ),
-    )
-    city = encoded(tables)
-    seen = [slice(a, b) for a, b in zip(city.history_start, city.history_stop, strict=True)]
-    assert [city.event_time[s].tolist() for s in seen] == [[99], [99, 100, 101, 180], []]
-    item = city.meta.fields[1]
-    assert (city.event_item[seen[1]] - item.offset).tolist() == [1, 2, 1, 0]
-    assert [(ACTIONS[kind // 2], DOMAINS[kind % 2]) for kind in city.event_kind[seen[1]]] == [
-        ("click", "recommendation"),
-        ("click", "search"),
-        ("cart", "recommendation"),
-        ("purchase", "search"),
-    ]
-    assert city.meta.events == 8
-
-
-def test_history_slices_against_brute_force() -> None:
-    rng = np.random.default_rng(0)
-    owners = np.sort(rng.integers(0, 20, 500))
-    times = rng.integers(1_000, 1_050, 500)
-    order = np.lexsort((times, owners))
-    owners, times = owners[order], times[order]
-    users, cuts = rng.integers(0, 22, 300), rng.integers(900, 1_200, 300)
-    start, stop = history_slices(owners, times, users, cuts)
-    for a, b, user, cut in zip(start, stop, users, cuts, strict=True):
-        wanted = np.flatnonzero((owners == user) & (times < cut))
-        assert np.arange(a, b).tolist() == wanted.tolist()
+def test_slices_do_not_depend_on_how_many_events_are_looked_at_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables = random_tables(tmp_path / "tables")
+    whole = encoded(tables)
+    monkeypatch.setattr(histories, "_EVENTS_AT_ONCE", 20)
+    parts = encoded(tables.rename(tmp_path / "again"))
+    assert whole.meta.checksums == parts.meta.checksums
+    assert len(np.unique(whole.user)) > 3
+    assert whole.meta.events > 4 * 20
 
 
 def test_every_row_keeps_its_labels_truth_and_history(tmp_path: Path) -> None:
@@ -216,6 +182,11 @@ def test_a_log_with_an_empty_event_table(tmp_path: Path) -> None:
     [
         ({"split": ["train", "later"]}, {}, (ITEM,), "must lie in the splits"),
         ({"visit": [0, 0]}, {}, (ITEM,), "a visit must lie in one split and have one user"),
+        ({"visit": [0, None]}, {}, (ITEM,), "a visit must lie in one split and have one user"),
+        ({"user": [None, 1], "visit": [0, 0]}, {}, (ITEM,), "a visit must lie in one split and have one user"),
+        ({"user": [1, 1], "visit": [0, 0], "split": ["train", "test"]}, {}, (ITEM,), "a visit must lie in one split"),
+        ({"exposure": [0, 2]}, {}, (ITEM,), "exposure must be 0 … 1 in 2 rows, but is 0 … 2"),
+        ({"click": [1, None]}, {}, (ITEM,), "known labels/click in every row, but 1 rows"),
         ({}, {"users": {"user": [1, 1], "age": [3, 4]}}, (Feature(name="age", table="users"),), "one row per id"),
         ({}, {"events": {"user": [1]}}, (ITEM,), "events.parquet must have the columns .* lacks item"),
         ({}, {}, (Feature(name="age", table="users"),), "users.parquet must have the column 'age'"),
@@ -248,6 +219,25 @@ def test_a_truncated_table_is_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(UserError, match=r"must hold intact funnel tables, but.*exposures\.parquet.*delete it"):
         encoded(folder)
+
+
+def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(ArrayFile, "append", full)
+    folder = write_tables(tmp_path / "tables", exposures=rows("user item", (1, 5)))
+    with pytest.raises(UserError, match=r"must take the encoded arrays of .* but: No space left on device; free disk"):
+        encoded(folder)
+    assert not (tmp_path / "tables-encoded" / "scratch").exists()
+
+
+@pytest.mark.parametrize(("threads", "most"), [(1, 1500), (2, 3000), (64, 3000)])
+def test_memory_grows_with_the_threads_up_to_a_bound(threads: int, most: int) -> None:
+    limit = EncodingSettings(threads=threads).memory()
+    assert limit.endswith("MB")
+    assert 0 < int(limit[:-2]) <= most
+    assert EncodingSettings(threads=threads, memory_limit="7GB").memory() == "7GB"
 
 
 def test_the_key_depends_on_tables_and_settings_but_not_on_resources(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def write_tables(folder: Path, features: Sequence[Feature] = (USER, ITEM), **tab
         origin="log",
         features=tuple(features),
         counts={},
-        time_range=(0, 1),
+        time_range=(int(min(exposures["time"], default=0)), int(max(exposures["time"], default=0))),
         split_range={},
         settings={},
     )

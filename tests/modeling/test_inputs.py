@@ -156,4 +156,6 @@ def test_data_without_an_item_field_has_no_history_parts(small: EncodedCity) -> 
 def test_the_item_field_is_found_by_name(small: EncodedCity) -> None:
     fields = (*small.meta.fields[1:], small.meta.fields[0])
     shape = InputShape.of(replace(small, meta=small.meta.model_copy(update={"fields": fields})))
-    assert shape == InputShape(vocabulary=120, fields=6, item=5, items=(0, 20), sizes=(20,) * 6, ordered=(False,) * 6)
+    assert shape == InputShape(
+        vocabulary=120, fields=6, item=5, items=(0, 20), sizes=(20,) * 6, ordered=(False,) * 6, widths=(1,) * 6
+    )
