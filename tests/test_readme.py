@@ -23,7 +23,7 @@ TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 PROSE = re.sub(r"```.*?```", "", TEXT, flags=re.DOTALL)
 INLINE = re.findall(r"`([^`\n]+)`", PROSE)
 BLOCKS = re.findall(r"(<!-- commands[^>]*-->\n)?```console\n(.*?)```", TEXT, flags=re.DOTALL)
-FILES = dict(re.findall(r"<!-- file: (\S+) -->\n```python\n(.*?)```", TEXT, flags=re.DOTALL))
+FILES = dict(re.findall(r"<!-- file: (\S+) -->\n```(?:python|csv|toml)\n(.*?)```", TEXT, flags=re.DOTALL))
 EXECUTED = [line for marked, block in BLOCKS if marked for line in block.splitlines()]
 COMMANDS = [line for _, block in BLOCKS for line in block.splitlines()] + INLINE
 
@@ -47,7 +47,7 @@ def test_the_commands_of_the_readme_run(tmp_path: Path) -> None:
 
 def test_the_model_of_the_readme_can_be_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(MODELS, "_outside", {})
-    assert list(FILES) == ["my_model.py"]
+    assert list(FILES) == ["clicks.csv", "mylog.toml", "my_model.py"]
     (tmp_path / "my_model.py").write_text(FILES["my_model.py"], encoding="utf-8")
     assert add_model_file(tmp_path / "my_model.py") == "my_model"
     assert failure_of("my_model") is None

@@ -11,7 +11,7 @@ from bench.runner.layout import Layout
 def damaged_data(layout: Layout) -> tuple[int, list[str]]:
     """Number of data folders, and one line for everything in them that is damaged."""
     lines: list[str] = []
-    tables = sorted(layout.tables.glob("[!.]*"))
+    tables = [*sorted(layout.tables.glob("[!.]*")), *sorted(layout.logs.glob("[!.]*"))]
     encoded = sorted(layout.encoded.glob("[!.]*"))
     for folder in tables:
         try:

@@ -1,0 +1,1 @@
+"""What funnel tables hold, in numbers: counts, distributions, carts and purchases, columns, and what is suspicious."""

@@ -1,0 +1,1 @@
+"""Descriptions of funnel tables as text, Markdown and pictures."""
