@@ -12,10 +12,11 @@ from bench.data.tables import LABELS
 #: Two rows of 20 million share a 64-bit hash by chance with a probability of one in 100,000.
 _REPEATED = "SELECT count(*) - count(DISTINCT hash(user, item, time)) FROM exposures"
 
-#: Labelled exposures whose user and item have an event of that kind, and those after the last such event.
+#: Labelled exposures whose user and item have an event of that kind, and those after the last such event. A click
+#: that a cart, wish or purchase implies may have none.
 _BEFORE = """
     SELECT count(*), count(*) FILTER (events_of.last < labelled.time)
-    FROM (FROM exposures WHERE {label} = 1) AS labelled
+    FROM (FROM exposures WHERE {label} = 1{own}) AS labelled
     JOIN (SELECT user, item, max(time) AS last FROM events WHERE action = '{label}' GROUP BY 1, 2) AS events_of
     USING (user, item)"""
 
@@ -45,5 +46,6 @@ def clues_of(connection: duckdb.DuckDBPyConnection, has_events: bool, timed: boo
 
 def _before(connection: duckdb.DuckDBPyConnection) -> dict[str, tuple[int, int]]:
     """``before_exposure`` of the labels that have both exposures and events."""
-    found = {label: connection.execute(_BEFORE.format(label=label)).fetchall()[0] for label in LABELS}
+    own = dict.fromkeys(LABELS, "") | {"click": "".join(f" AND {label} = 0" for label in LABELS[1:])}
+    found = {label: connection.execute(_BEFORE.format(label=label, own=own[label])).fetchall()[0] for label in LABELS}
     return {label: (rows, early) for label, (rows, early) in found.items() if rows}
