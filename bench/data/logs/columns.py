@@ -14,6 +14,8 @@ from bench.data.sql import name, text
 #: Times before and after are none of a log: a wrong unit, most likely.
 FIRST, LAST = (int(datetime(year, 1, 1, tzinfo=UTC).timestamp()) for year in (1990, 2100))
 _SAMPLE = 10_000
+#: Share of the sample that tells how times are written; others are then told with their line.
+_NEARLY_ALL = 0.9
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 #: A text that ends with an offset from UTC.
 _OFFSET = r":\d{2}(\.\d+)?\s?(Z|UTC|GMT|[+-]\d{2}(:?\d{2})?)$"
@@ -59,19 +61,19 @@ def time_sql(
         number = f"TRY_CAST({raw} AS {'DOUBLE' if kind in ('FLOAT', 'DOUBLE') else 'BIGINT'})"
         per = _PER_SECOND[unit]
         return _checked(column, shown, number if per == 1 else f"{number} // {per}", f"be a time in {unit} since 1970")
-    query = f"SELECT count(*), count_if(regexp_matches(x, '{_OFFSET}')), min(x) FROM {sample}"
+    query = f"SELECT count(*), coalesce(count_if(regexp_matches(x, '{_OFFSET}')), 0), min(x) FROM {sample}"
     rows, offset, example = connection.execute(query).fetchall()[0]
-    if offset < rows:
-        if offset:
+    if offset < _NEARLY_ALL * rows or not rows:
+        if offset > (1 - _NEARLY_ALL) * rows:
             raise UserError(
                 f"{relation.title}: times of {column!r} must all have an offset from UTC or none, but {offset} of the "
                 f"first {rows} have one; make them alike."
             )
         _require_zone(relation, column, zone, f"they look like {example!r}")
         parsed = f"CASE WHEN NOT regexp_matches({shown}, '{_OFFSET}') THEN epoch(TRY_CAST({shown} AS TIMESTAMPTZ)) END"
-        return _checked(column, shown, parsed, "be a time without an offset, as the first ones are")
+        return _checked(column, shown, parsed, "be a time without an offset, as most are")
     parsed = f"CASE WHEN regexp_matches({shown}, '{_OFFSET}') THEN epoch(TRY_CAST({shown} AS TIMESTAMPTZ)) END"
-    return _checked(column, shown, parsed, "be a time with an offset from UTC, as the first ones are")
+    return _checked(column, shown, parsed, "be a time with an offset from UTC, as most are")
 
 
 def action_sql(column: str, actions: Actions) -> str:

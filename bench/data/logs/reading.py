@@ -196,7 +196,7 @@ def format_of(paths: Sequence[Path]) -> str:
 @contextmanager
 def _opened(path: Path) -> Iterator[io.TextIOWrapper]:
     with pa.input_stream(str(path), compression="detect") as stream:
-        yield io.TextIOWrapper(stream, encoding="utf-8", errors="replace", newline="")
+        yield io.TextIOWrapper(stream, encoding="utf-8-sig", errors="replace", newline="")
 
 
 def _header(path: Path, delimiter: str) -> list[str]:

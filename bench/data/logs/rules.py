@@ -60,8 +60,17 @@ class Rules(_Rule):
     @field_validator("time_zone")
     @classmethod
     def _known_zone(cls, value: str) -> str:
-        try:
-            zoneinfo.ZoneInfo(value)
-        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-            raise ValueError(f"must be an IANA time zone such as Europe/Berlin, but got {value!r}") from None
-        return value
+        return known_zone(value)
+
+
+def known_zone(value: str) -> str:
+    """``value`` if it names a time zone.
+
+    Raises:
+        ValueError: it names none.
+    """
+    try:
+        zoneinfo.ZoneInfo(value)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(f"must be an IANA time zone such as Europe/Berlin, but got {value!r}") from None
+    return value

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from bench.data.logs.rules import Rules, Splits
+from bench.data.logs.rules import Rules, Splits, known_zone
 from bench.data.tables import FORBIDDEN, Feature
 
 Unit = Literal["auto", "s", "ms", "us", "ns", "text", "yyyymmdd"]
@@ -171,6 +171,11 @@ class Spec(Files):
     users: Side | None = None
     items: Side | None = None
     behaviour: Behaviour | None = None
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, value: str | None) -> str | None:
+        return None if value is None else known_zone(value)
 
     @model_validator(mode="after")
     def _consistent(self) -> Spec:

@@ -66,7 +66,7 @@ def stage(connection: duckdb.DuckDBPyConnection, rules: Rules, features: Sequenc
     for relation, columns in relations.items():
         known = " AND ".join(f"{column} IS NOT NULL" for column in ("user", "item", "time") if column in columns)
         bounds = "min(time), max(time)" if "time" in columns else "0, 0"
-        query = f"SELECT count(*), count_if({known}), {bounds} FROM {relation}"
+        query = f"SELECT count(*), coalesce(count_if({known}), 0), {bounds} FROM {relation}"
         rows, complete, *found = connection.execute(query).fetchall()[0]
         counts |= {f"raw_{relation[4:]}": rows, f"incomplete_{relation[4:]}": rows - complete}
         ranges += [int(second) for second in found if second is not None]
