@@ -251,3 +251,35 @@ def test_the_fingerprint_is_of_files_and_specification(tmp_path: Path) -> None:
     assert fingerprint_of(Spec.model_validate(BASE | {"features": features}), tmp_path) != first
     edited(tmp_path, 30, 4, "9.5")
     assert fingerprint_of(spec, tmp_path) != first
+
+
+def test_visits_of_exposures_need_those_of_the_behaviour_log() -> None:
+    columns = {"user": "u", "item": "i", "time": "t"}
+    beside = {"files": ["b.csv"], "columns": columns | {"action": "a"}, "actions": {"cart": ["cart"]}}
+    spec = BASE | {
+        "shape": "exposures", "actions": None, "labels": {"click": "c"}, "behaviour": beside,
+        "columns": columns | {"visit": "v"},
+    }  # fmt: skip
+    with pytest.raises(ValueError, match="must have a visit column in \\[behaviour\\] too"):
+        Spec.model_validate(spec)
+    assert Spec.model_validate(spec | {"attribution": {"hours": 2}}).rules().attribution_hours == 2
+
+
+def test_a_behaviour_log_beside_exposures_gives_the_labels(tmp_path: Path) -> None:
+    as_csv(
+        tmp_path / "shown.csv", [("1", "a", START + 86_400 * day, 1) for day in range(4)], header=("u", "i", "t", "c")
+    )
+    acts = [("1", "a", (START + 86_400 * day + 60) * 1000, "atc") for day in (0, 3)]
+    as_csv(tmp_path / "acts.csv", acts, header=("u", "i", "ms", "what"))
+    columns = {"user": "u", "item": "i"}
+    beside = {
+        "files": ["acts.csv"],
+        "columns": columns | {"time": "ms", "action": "what"},
+        "actions": {"cart": ["atc"]},
+    }
+    manifest = imported(
+        tmp_path, shape="exposures", files=["shown.csv"], columns=columns | {"time": "t"}, actions=None, features=[],
+        labels={"click": "c"}, behaviour=beside,
+    )  # fmt: skip
+    assert (manifest.counts["carts"], manifest.counts["clicks"], manifest.counts["events"]) == (2, 4, 6)
+    assert last_tables(tmp_path)

@@ -51,13 +51,14 @@ class Relation:
                 self.sql = f"read_parquet({paths})"
                 self.columns = _types(connection, self.sql)
                 for path in self.paths[1:]:
-                    _same_columns(path, list(_types(connection, f"read_parquet({text(path)})")), self)
+                    found = _types(connection, f"read_parquet({text(path)})")
+                    _same_columns(path, sorted(found), self.paths[0], sorted(self.columns))
                 return
             if self.format == "csv":
-                found = list(spec.names) if not spec.header else _header(self.paths[0], spec.delimiter)
+                header = list(spec.names) if not spec.header else _header(self.paths[0], spec.delimiter)
                 for path in self.paths[1:] if spec.header else ():
-                    _same_columns(path, _header(path, spec.delimiter), None, found, self.paths[0])
-                self.columns = dict.fromkeys(found, "VARCHAR")
+                    _same_columns(path, _header(path, spec.delimiter), self.paths[0], header)
+                self.columns = dict.fromkeys(header, "VARCHAR")
                 options = f"auto_detect = false, header = {spec.header}, delim = {text(spec.delimiter)}"
                 quotes = "quote = '\"', escape = '\"', nullstr = ''"
                 self.sql = f"read_csv({paths}, {options}, {quotes}, columns = {_struct(self.columns)})"
@@ -213,10 +214,7 @@ def _header(path: Path, delimiter: str) -> list[str]:
     return found
 
 
-def _same_columns(
-    path: Path, found: Sequence[str], of: Relation | None, wanted: Sequence[str] = (), first: Path | None = None
-) -> None:
-    wanted, first = (list(of.columns), of.paths[0]) if of is not None else (wanted, first)
+def _same_columns(path: Path, found: Sequence[str], first: Path, wanted: Sequence[str]) -> None:
     if list(found) != list(wanted):
         raise UserError(
             f"all files of a log must have the same columns, but {path} has {', '.join(found)} and {first} has "

@@ -188,6 +188,12 @@ class Spec(Files):
             raise ValueError("must have [labels], and no columns.action and [actions], where shape is exposures")
         if self.columns.time is None and (self.splits.column is None or self.behaviour is not None):
             raise ValueError("must have columns.time, or splits.column and no [behaviour]")
+        beside = self.behaviour
+        if beside is not None:
+            if beside.columns.time is None or beside.columns.action is None:
+                raise ValueError("must have columns.time and columns.action in [behaviour]")
+            if self.columns.visit and not beside.columns.visit and self.attribution.hours is None:
+                raise ValueError("must have a visit column in [behaviour] too, or attribution.hours")
         if self.search and self.columns.domain is None:
             raise ValueError("must have columns.domain where search lists its values")
         names = [feature.name for feature in self.all_features()]

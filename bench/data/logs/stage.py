@@ -1,6 +1,7 @@
 """Raw relations as shards of users on disk: complete rows of the days that are read, in one form for both shapes.
 
 All that follows concerns one user at a time, so it is done shard by shard: memory is bounded, time grows with the rows.
+A user's shard is DuckDB's hash of the user: in logs of several shards, the numbers of exposures depend on its version.
 """
 
 from __future__ import annotations
