@@ -35,8 +35,8 @@ class FunnelModule(pl.LightningModule):
     title: ClassVar[str]
     #: Where the model comes from.
     source: ClassVar[str]
-    #: What it cannot be trained without, of :data:`~bench.data.tables.FACTS`: labels, and ``visit`` where it learns from
-    #: carts of earlier visits, ``search`` where from those of the search domain.
+    #: What it cannot be trained without, of :data:`~bench.data.tables.FACTS`: labels, and ``visit`` where it learns
+    #: from carts of earlier visits, ``search`` where from those of the search domain.
     needs: ClassVar[tuple[str, ...]] = ("click", "purchase")
     #: Which of ``MODEL_KNOBS`` it uses.
     knobs: ClassVar[tuple[str, ...]] = ()
