@@ -75,7 +75,7 @@ def write_dense(
             shape = (rows_of[table], len(columns[table]))
             values[table], weights = create(out, f"dense_{table}", shape), np.bincount(owner, minlength=shape[0])
             if columns[table]:
-                read_numbers(connection, columns[table], _ROWS[table], values[table])
+                read_numbers(connection, columns[table], table, values[table])
         elif columns[table]:
             values[table] = np.load(out / f"dense_{table}.npy", mmap_mode="r+")
             weights = (np.arange(len(values[table])) < train).astype(np.uint8)
@@ -92,11 +92,13 @@ def of_table(features: Sequence[Feature], table: DenseTable) -> list[str]:
     return [feature.name for feature in features if feature.kind == "dense" and feature.table == table]
 
 
-def read_numbers(connection: duckdb.DuckDBPyConnection, columns: Sequence[str], rows: str, into: np.ndarray) -> None:
-    """Fill ``into`` [n, f] with the numbers of ``columns`` of the n ``rows`` (SQL, ordered); NULL becomes NaN."""
-    numbers = ", ".join(f"{number(name(column))} AS {name(column)}" for column in columns)
+def read_numbers(
+    connection: duckdb.DuckDBPyConnection, columns: Sequence[str], table: DenseTable, into: np.ndarray
+) -> None:
+    """Fill ``into`` [n, f] with the numbers of ``columns`` of a table in the order of its rows; NULL becomes NaN."""
+    numbers = ", ".join(f"{number(f'{table}.{name(column)}')} AS {name(column)}" for column in columns)
     stop = 0
-    for batch in stream(connection, f"SELECT {numbers} FROM {rows}"):
+    for batch in stream(connection, f"SELECT {numbers} FROM {_ROWS[table]}"):
         start, stop = stop, stop + len(batch[columns[0]])
         for index, column in enumerate(columns):
             into[start:stop, index] = batch[column]

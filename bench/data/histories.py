@@ -34,11 +34,11 @@ def write_histories(
     joins, local = lookup(item[0], "events.item") if item else ([], "0")
     offset = item[1].offset if item else 0
     query = f"""
-        SELECT u, CAST(time AS BIGINT) AS time, CAST({local} AS INTEGER) AS item,
+        SELECT members.u, CAST(events.time AS BIGINT) AS time, CAST({local} AS INTEGER) AS item,
                CAST({choice(ACTIONS, "action")} * {len(DOMAINS)} + {choice(DOMAINS, "domain")} AS UTINYINT)
                AS "action and domain"
         FROM events JOIN members USING (user) {" ".join(joins)}
-        ORDER BY u, time, visit, 4, 3"""
+        ORDER BY 1, 2, events.visit, 4, 3"""
     owned = np.zeros(users, dtype=np.int64)
     with ExitStack() as stack:
         items, kinds, times = (
@@ -54,7 +54,8 @@ def write_histories(
     visits = fetch(
         connection,
         """WITH own AS (
-               SELECT v, min(time) AS first FROM events JOIN visits USING (visit) WHERE time < start GROUP BY v
+               SELECT visits.v, min(events.time) AS first FROM events JOIN visits USING (visit)
+               WHERE events.time < visits.start GROUP BY 1
            )
            SELECT u, start, CAST(coalesce(first, start) AS BIGINT) AS cut
            FROM visits LEFT JOIN own USING (v) ORDER BY v""",

@@ -27,7 +27,7 @@ def mark_intent(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(
         f"""CREATE TEMP TABLE intended AS
             WITH clicked AS (
-                SELECT exposure, exposures.user, item, start FROM exposures JOIN visits USING (visit)
+                SELECT exposure, exposures.user, item, visits.start FROM exposures JOIN visits USING (visit)
                 WHERE split = 'train' AND click = 1
             ), early AS (
                 SELECT user, item, time, CASE action {whens} END AS weight FROM events

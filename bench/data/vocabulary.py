@@ -21,6 +21,9 @@ from bench.core.errors import UserError
 from bench.data.sql import fetch, name
 from bench.data.tables import Feature
 
+#: SQL: a column of numbers of training exposures, named as no feature is.
+_TRAINED = name("training exposures of a row")
+
 
 @dataclass
 class LocalIds:
@@ -151,7 +154,7 @@ def _fit_table(
 
 def _fit_categorical(connection: duckdb.DuckDBPyConnection, fitted: LocalIds, feature: Feature, min_count: int) -> None:
     value = f"source.{name(feature.name)}"
-    counted = f"SELECT {value} AS value, sum(train_rows) AS n FROM {_train(feature.table)} GROUP BY 1"
+    counted = f"SELECT {value} AS value, sum({_TRAINED}) AS n FROM {_train(feature.table)} GROUP BY 1"
     fitted.sizes[feature.name] = _fit_values(connection, feature, counted, min_count)
     joins, sql = lookup(feature, value)
     fitted.joins += joins
@@ -168,8 +171,8 @@ def _fit_multi(connection: duckdb.DuckDBPyConnection, fitted: LocalIds, feature:
             "mend the source, or make it a categorical feature."
         )
     read = f"{column}[:{feature.most}]"
-    values = f"SELECT unnest(list_distinct({read})) AS value, train_rows FROM {_train(feature.table)}"
-    counted = f"SELECT value, sum(train_rows) AS n FROM ({values}) GROUP BY 1"
+    values = f"SELECT unnest(list_distinct({read})) AS value, {_TRAINED} FROM {_train(feature.table)}"
+    counted = f"SELECT value, sum({_TRAINED}) AS n FROM ({values}) GROUP BY 1"
     fitted.sizes[feature.name] = _fit_values(connection, feature, counted, min_count)
     lists = name(f"lists of {feature.name}")
     joins, sql = lookup(feature, "places.value")
@@ -209,12 +212,12 @@ def _fit_numeric(connection: duckdb.DuckDBPyConnection, fitted: LocalIds, featur
     value = f"CASE WHEN isnan({number}) THEN NULL ELSE {number} END"
     found = fetch(
         connection,
-        f"""SELECT {value} AS value, CAST(sum(train_rows) AS DOUBLE) AS n FROM {_train(feature.table)}
+        f"""SELECT {value} AS value, CAST(sum({_TRAINED}) AS DOUBLE) AS n FROM {_train(feature.table)}
             GROUP BY 1 ORDER BY 1""",
     )
     known = ~np.isnan(found["value"])
     edges = quantile_edges(found["value"][known], found["n"][known], bins)
-    whens = "".join(f" WHEN {value} <= {edge!r}::DOUBLE THEN {k}" for k, edge in enumerate(edges, start=1))
+    whens = "".join(f" WHEN {value} <= '{edge!r}'::DOUBLE THEN {k}" for k, edge in enumerate(edges, start=1))
     fitted.sizes[feature.name] = len(edges) + 2
     fitted.sql[feature.name] = (f"CASE WHEN {value} IS NULL THEN 0{whens} ELSE {len(edges) + 1} END",)
 
@@ -233,9 +236,9 @@ def quantile_edges(values: np.ndarray, counts: np.ndarray, bins: int) -> list[fl
 
 
 def _train(table: str) -> str:
-    """SQL: the rows of ``table AS source`` with ``train_rows``, how many training exposures each has."""
+    """SQL: the rows of ``table AS source`` with the number of training exposures of each."""
     if table == "exposures":
-        return "(SELECT *, 1 AS train_rows FROM exposures WHERE split = 'train') AS source"
+        return f"(SELECT *, 1 AS {_TRAINED} FROM exposures WHERE split = 'train') AS source"
     key = table[:-1]
-    counts = f"SELECT {key}, count(*) AS train_rows FROM exposures WHERE split = 'train' GROUP BY 1"
+    counts = f"SELECT {key}, count(*) AS {_TRAINED} FROM exposures WHERE split = 'train' GROUP BY 1"
     return f"{table} AS source JOIN ({counts}) USING ({key})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from cli_world import Bench, start
 from test_interrupt import wait_for
 
+from bench.core import publish
 from bench.core.publish import checksum
 
 SPEC = """\
@@ -88,6 +90,21 @@ def test_another_log_of_that_name_needs_replace(bench: Bench) -> None:
     assert stored() == first
     assert bench("data", "import", "--spec", spec, "--replace").code == 0
     assert stored() != first
+    assert [path.name for path in Path("runs/data/logs").iterdir()] == ["shop"]
+
+
+def test_a_replacement_that_cannot_be_stored_leaves_the_old_one(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = write_log(Path())
+    bench("data", "import", "--spec", spec)
+    first = stored()
+
+    def full(path: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(publish, "_sync", full)
+    said = bench("data", "import", "--spec", spec, "--replace")
+    assert said.code != 0 and "No space left" in said.err
+    assert stored() == first
     assert [path.name for path in Path("runs/data/logs").iterdir()] == ["shop"]
 
 

@@ -57,6 +57,15 @@ def test_numbers_are_normalised_over_the_training_exposures(shop: EncodedCity) -
     assert found["empty"].tolist() == [0.0, 0.0, 0.0]
 
 
+def test_a_number_may_have_any_name(tmp_path: Path) -> None:
+    """Also those that the encoder has for columns of its own."""
+    exposures = rows("user item click visit", (5, 1, 1, 0), (6, 2, 0, 1))
+    features = (ITEM, *(Feature(name=n, table=t, kind="dense") for t, n in (("users", "u"), ("items", "i"))))
+    users, items = {"user": [5, 6], "u": [1.0, 3.0]}, {"item": [1, 2], "i": [7.0, 5.0]}
+    found = columns(encoded(write_tables(tmp_path / "tables", features, exposures=exposures, users=users, items=items)))
+    assert {name: values.tolist() for name, values in found.items()} == {"u": [-1.0, 1.0], "i": [1.0, -1.0]}
+
+
 def test_bins_are_those_of_the_training_exposures(shop: EncodedCity) -> None:
     """Each of two values has a bin; what is greater than all of training lies in the last, 0 is missing."""
     arrays = {"users": shop.bins_users, "items": shop.bins_items}

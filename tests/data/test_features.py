@@ -139,3 +139,32 @@ def test_a_column_that_is_no_list_is_refused(tmp_path: Path) -> None:
 def test_options_that_make_no_sense_are_named(feature: Feature, message: str) -> None:
     features = (ITEM, Feature(name="tags", table="exposures", kind="multi"), feature)
     assert feature_problems(features, {"exposures": ["item", "tags", "x"]}) == [message]
+
+
+@pytest.mark.parametrize("table", ["exposures", "users", "items"])
+@pytest.mark.parametrize("kind", ["categorical", "multi", "numeric"])
+def test_a_feature_may_have_any_name(tmp_path: Path, kind: str, table: str) -> None:
+    """Also those that the encoder has for columns of its own."""
+    names = ("start", "u", "v", "i", "first", "value", "id", "n", "place", "train_rows")
+    values = {"categorical": ["a", "b"], "multi": [["a"], ["b", "a"]], "numeric": [1.5, 2.5]}[kind]
+    exposures = rows("user item visit time click", *((u, i, 2 * u + i, u + i, i) for u in (0, 1) for i in (0, 1)))
+    events = {"user": [0], "item": [1], "time": [-1], "visit": [None], "action": ["cart"], "domain": ["search"]}
+    events |= {"start": [5], "u": [5]}
+    tables: dict[str, dict[str, Any]] = {"exposures": exposures, "events": events}
+    if table == "exposures":
+        exposures |= dict.fromkeys(names, values * 2)
+    else:
+        tables[table] = {table[:-1]: [0, 1], **dict.fromkeys(names, values)}
+    features = [Feature.model_validate({"name": name, "table": table, "kind": kind, "most": 2}) for name in names]
+    city = encoded(write_tables(tmp_path / "tables", features=(USER, ITEM, *features), **tables))
+    ids = [[1, 0], [2, 1]] if kind == "multi" else [[1], [2]]
+    which = [0, 0, 1, 1] if table == "users" else [0, 1, 0, 1]
+    assert {name: places(city, name) for name in names} == {name: [ids[x] for x in which] for name in names}
+    assert (city.history_stop - city.history_start).tolist() == [1, 1, 0, 0]
+
+
+def test_an_infinite_edge_of_bins(tmp_path: Path) -> None:
+    feature = Feature(name="x", table="exposures", kind="numeric")
+    exposures = rows("user item x", (1, 5, float("-inf")), (1, 5, 0.0), (1, 6, float("inf")))
+    city = encoded(write_tables(tmp_path / "tables", features=(USER, ITEM, feature), exposures=exposures))
+    assert local_ids(city, "x") == [1, 2, 3]

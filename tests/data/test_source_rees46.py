@@ -95,6 +95,13 @@ def test_equal_rows_give_equal_tables(log: Path, tmp_path: Path) -> None:
     assert source.fingerprint("shop") != fingerprint
 
 
+def test_a_file_is_read_once_though_it_is_there_packed_too(log: Path, tmp_path: Path) -> None:
+    expected = read_manifest(written(REES46(SourceOptions(data_dir=log)), tmp_path / "tables")).counts
+    for path in log.glob("*.csv"):
+        (log / f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+    assert read_manifest(written(REES46(SourceOptions(data_dir=log)), tmp_path / "again")).counts == expected
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [

@@ -32,6 +32,17 @@ def test_one_folder(tmp_path: Path) -> None:
     assert check_tables(tmp_path / "new") == []
 
 
+def test_links_to_tables_are_followed(tmp_path: Path) -> None:
+    """A relative link is good in its own folder only."""
+    folder = write_tables(tmp_path / "mine", exposures=EXPOSURES)
+    (tmp_path / "links").mkdir()
+    for path in folder.iterdir():
+        (tmp_path / "links" / path.name).symlink_to(Path("../mine") / path.name)
+    (tmp_path / "far/away").mkdir(parents=True)
+    tables(tmp_path / "links").write("1", tmp_path / "far/away")
+    assert check_tables(tmp_path / "far/away") == []
+
+
 def test_folders_are_cities_and_hidden_ones_are_not(tmp_path: Path) -> None:
     for name in ("a", "b", ".staging-1-x"):
         folder = write_tables(tmp_path / "all" / name, exposures=EXPOSURES)

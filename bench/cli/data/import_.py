@@ -76,11 +76,17 @@ def import_(
             speed = f"{done:,} of {total:,} rows, {done / elapsed:,.0f} rows/s" if total else ""
             progress.update(bar, description=stage, completed=done, total=total or None, speed=speed)
 
-        with publishing(folder) as staging:
-            manifest = import_log(log, staging, root=root, fingerprint=fingerprint, memory_limit=memory, report=report)
-            if folder.exists():  # --replace: the old one gets a name that is swept
-                folder.rename(staging.with_name(f"{staging.name}-old"))
-    shutil.rmtree(staging.with_name(f"{staging.name}-old"), ignore_errors=True)
+        old = None
+        try:
+            with publishing(folder) as new:
+                manifest = import_log(log, new, root=root, fingerprint=fingerprint, memory_limit=memory, report=report)
+                if folder.exists():  # --replace: the old one gets a name that is swept
+                    old = folder.rename(new.with_name(f"{new.name}-old"))
+        finally:
+            if old is not None and not folder.exists():  # stopped before the new one was there
+                old.rename(folder)
+    if old is not None:
+        shutil.rmtree(old, ignore_errors=True)
     _tell(console, manifest, folder, log.name)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import duckdb
@@ -19,8 +21,9 @@ _NEARLY_ALL = 0.9
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 #: A text that ends with an offset from UTC.
 _OFFSET = r":\d{2}(\.\d+)?\s?(Z|UTC|GMT|[+-]\d{2}(:?\d{2})?)$"
-_NUMBER = r"^-?\d+(\.\d+)?$"
+_NUMBER = r"^-?\d+(\.\d+)?([eE][+-]?\d+)?$"
 _NUMBERS = ("INT", "FLOAT", "DOUBLE", "DECIMAL", "REAL")
+_FLOATS = ("FLOAT", "DOUBLE")
 
 
 def time_sql(
@@ -29,41 +32,47 @@ def time_sql(
     """SQL: a column of times as whole seconds since the epoch.
 
     Raises:
-        UserError: the times have no offset and the specification no time zone; or they are of mixed kinds.
+        UserError: the times have no offset and the specification no time zone; or they are of mixed kinds, or none.
     """
     kind, raw = relation.columns[column], name(column)
     shown = f"CAST({raw} AS VARCHAR)"
+    checked = functools.partial(_checked, relation, column, shown)
     unit: str = times.unit
     if times.format is not None:
         if times.format.count("%z") == 0:
             _require_zone(relation, column, zone, "their format has no %z")
         parsed = f"epoch(CAST(try_strptime({shown}, {text(times.format)}) AS TIMESTAMPTZ))"
-        return _checked(column, shown, parsed, f"be a time of the format {times.format}")
+        return checked(parsed, f"be a time of the format {times.format}")
     if unit == "yyyymmdd":
         parsed = f"epoch(CAST(try_strptime({shown}, '%Y%m%d') AS TIMESTAMPTZ))"
-        return _checked(column, shown, parsed, "be a day of the form yyyymmdd")
+        return checked(parsed, "be a day of the form yyyymmdd")
     if kind == "TIMESTAMP WITH TIME ZONE":
-        return _checked(column, shown, f"epoch({raw})", "be a time")
+        return checked(f"epoch({raw})", "be a time")
     if kind.startswith("TIMESTAMP") or kind == "DATE":
         if kind != "DATE":
             _require_zone(relation, column, zone, f"their type is {kind}")
-        return _checked(column, shown, f"epoch(CAST({raw} AS TIMESTAMPTZ))", "be a time")
+        return checked(f"epoch(CAST({raw} AS TIMESTAMPTZ))", "be a time")
     sample = f"(SELECT {shown} AS x FROM {relation.sql} WHERE {raw} IS NOT NULL LIMIT {_SAMPLE})"
     if unit == "auto" and (kind.startswith(_NUMBERS) or kind.startswith("U")):
-        unit = _magnitude(connection, f"SELECT max(abs(CAST(x AS DOUBLE))) FROM {sample}")
+        unit = _magnitude(connection, sample)
     elif unit == "auto":
-        query = f"SELECT count(*), count_if(regexp_matches(x, '{_NUMBER}')) FROM {sample}"
+        query = f"SELECT count(*), coalesce(count_if(regexp_matches(x, '{_NUMBER}')), 0) FROM {sample}"
         rows, numbers = connection.execute(query).fetchall()[0]
-        unit = "text"
-        if rows and rows == numbers:
-            unit = _magnitude(connection, f"SELECT max(abs(CAST(x AS DOUBLE))) FROM {sample}")
+        unit = _magnitude(connection, sample) if rows and numbers >= _NEARLY_ALL * rows else "text"
     if unit in _PER_SECOND:
-        number = f"TRY_CAST({raw} AS {'DOUBLE' if kind in ('FLOAT', 'DOUBLE') else 'BIGINT'})"
+        # A fraction is cut off, not rounded.
+        number, cut = f"TRY_CAST({raw} AS BIGINT)", f"TRY_CAST(floor(TRY_CAST({raw} AS DECIMAL(38, 9))) AS BIGINT)"
+        if kind in _FLOATS:
+            number = f"TRY_CAST(floor({raw}) AS BIGINT)"
+        elif "INT" not in kind:
+            number = f"CASE WHEN contains({shown}, '.') THEN {cut} ELSE {number} END"
         per = _PER_SECOND[unit]
-        return _checked(column, shown, number if per == 1 else f"{number} // {per}", f"be a time in {unit} since 1970")
+        return checked(number if per == 1 else f"{number} // {per}", f"be a time in {unit} since 1970")
     query = f"SELECT count(*), coalesce(count_if(regexp_matches(x, '{_OFFSET}')), 0), min(x) FROM {sample}"
     rows, offset, example = connection.execute(query).fetchall()[0]
-    if offset < _NEARLY_ALL * rows or not rows:
+    if not rows:
+        raise UserError(f"{relation.title}: column {column!r} must have times, but is empty; name another one.")
+    if offset < _NEARLY_ALL * rows:
         if offset > (1 - _NEARLY_ALL) * rows:
             raise UserError(
                 f"{relation.title}: times of {column!r} must all have an offset from UTC or none, but {offset} of the "
@@ -71,12 +80,34 @@ def time_sql(
             )
         _require_zone(relation, column, zone, f"they look like {example!r}")
         parsed = f"CASE WHEN NOT regexp_matches({shown}, '{_OFFSET}') THEN epoch(TRY_CAST({shown} AS TIMESTAMPTZ)) END"
-        return _checked(column, shown, parsed, "be a time without an offset, as most are")
+        return checked(parsed, "be a time without an offset, as most are")
     parsed = f"CASE WHEN regexp_matches({shown}, '{_OFFSET}') THEN epoch(TRY_CAST({shown} AS TIMESTAMPTZ)) END"
-    return _checked(column, shown, parsed, "be a time with an offset from UTC, as most are")
+    return checked(parsed, "be a time with an offset from UTC, as most are")
 
 
-def action_sql(column: str, actions: Actions) -> str:
+def id_type(places: Sequence[tuple[Relation, str]]) -> str:
+    """BIGINT where all files have integers, else text: ids of several files must be comparable.
+
+    A column of floats counts as integers, which pandas writes so where some are missing.
+    """
+    integers = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", *_FLOATS)
+    return "BIGINT" if all(relation.columns.get(column) in integers for relation, column in places) else "VARCHAR"
+
+
+def id_sql(relation: Relation, column: str, wanted: str) -> str:
+    """SQL: ids as the type ``wanted``, BIGINT or VARCHAR: the float 7.0 is 7."""
+    raw = name(column)
+    if relation.columns[column] not in _FLOATS:
+        return f"CAST({raw} AS {wanted})"
+    stop = refuse(relation, column, "be an id: a whole number or a text", f"CAST({raw} AS VARCHAR)")
+    whole = f"abs({raw}) < {2**53} AND {raw} = floor({raw})"
+    return (
+        f"CASE WHEN {raw} IS NULL OR isnan({raw}) THEN NULL WHEN {whole} THEN CAST(CAST({raw} AS BIGINT) AS {wanted}) "
+        f"ELSE {stop} END"
+    )
+
+
+def action_sql(relation: Relation, column: str, actions: Actions) -> str:
     """SQL: what a value of the action column means; NULL where it is to be ignored."""
     shown = f"CAST({name(column)} AS VARCHAR)"
     whens = "".join(
@@ -84,26 +115,24 @@ def action_sql(column: str, actions: Actions) -> str:
         for value, action in actions.meanings.items()
     )
     listed = ", ".join(actions.meanings)
-    stop = refuse(
-        column, f"be one of the values under [actions] ({listed}; list others under ignore)", f"coalesce({shown}, '')"
-    )
+    stop = refuse(relation, column, f"be one of the values under [actions] ({listed}; list others under ignore)", shown)
     return f"CASE {shown}{whens} ELSE {stop} END"
 
 
-def label_sql(column: str) -> str:
+def label_sql(relation: Relation, column: str) -> str:
     """SQL: a label as 0 or 1; missing is 0."""
     shown = f"CAST({name(column)} AS VARCHAR)"
-    stop = refuse(column, "be 0 or 1", shown)
+    stop = refuse(relation, column, "be 0 or 1", shown)
     return (
         f"CASE WHEN {shown} IS NULL OR lower({shown}) IN ('0', '0.0', 'false', 'f') THEN 0::UTINYINT "
         f"WHEN lower({shown}) IN ('1', '1.0', 'true', 't') THEN 1::UTINYINT ELSE {stop} END"
     )
 
 
-def split_sql(column: str) -> str:
+def split_sql(relation: Relation, column: str) -> str:
     """SQL: the split of a row."""
     shown = f"CAST({name(column)} AS VARCHAR)"
-    rule = refuse(column, "be train, valid or test", f"coalesce({shown}, 'missing')")
+    rule = refuse(relation, column, "be train, valid or test", shown)
     return f"CASE WHEN {shown} IN ('train', 'valid', 'test') THEN {shown} ELSE {rule} END"
 
 
@@ -111,41 +140,50 @@ def feature_sql(feature: FeatureSpec, relation: Relation) -> str:
     """SQL: a column as its kind of feature needs it.
 
     Raises:
-        UserError: a ``multi`` feature is neither a list nor has a separator.
+        UserError: a ``multi`` feature is neither a list nor has a separator, or another one is a list.
     """
     column = name(feature.column)
     kind = relation.columns[feature.column]
+    if kind.endswith("]") and feature.kind != "multi":
+        raise UserError(
+            f"{relation.title}: column {feature.column!r} of kind {feature.kind} must be one value, but is {kind}; "
+            "give its feature the kind multi."
+        )
     if feature.kind in ("numeric", "dense"):
-        if kind.startswith(_NUMBERS) or kind.startswith("U"):
-            return f"CAST({column} AS DOUBLE)"
         shown = f"CAST({column} AS VARCHAR)"
-        stop = refuse(feature.column, "be a number", shown)
-        return f"CASE WHEN {shown} IS NULL THEN NULL ELSE coalesce(TRY_CAST({shown} AS DOUBLE), {stop}) END"
+        infinite = refuse(relation, feature.column, "be a finite number", shown)
+        if kind.startswith((*_NUMBERS, "U", "BOOL")):
+            return f"CASE WHEN isinf(CAST({column} AS DOUBLE)) THEN {infinite} ELSE CAST({column} AS DOUBLE) END"
+        number, no_number = f"TRY_CAST({shown} AS DOUBLE)", refuse(relation, feature.column, "be a number", shown)
+        return (
+            f"CASE WHEN {number} IS NULL AND {shown} IS NOT NULL THEN {no_number} WHEN isinf({number}) THEN {infinite} "
+            f"ELSE {number} END"
+        )
     if feature.kind == "multi":
-        if kind.endswith("[]"):
+        if kind.endswith("]"):
             return f"CAST({column} AS VARCHAR[])"
         if feature.separator is None:
             raise UserError(
                 f"{relation.title}: column {feature.column!r} of kind multi must be a list or have a separator, but is "
                 f"{kind}; give its feature a separator."
             )
-        return f"list_filter(string_split({column}, {text(feature.separator)}), lambda x: x <> '')"
+        return f"list_filter(string_split(CAST({column} AS VARCHAR), {text(feature.separator)}), lambda x: x <> '')"
     return column
 
 
-def _checked(column: str, shown: str, seconds: str, rule: str) -> str:
+def _checked(relation: Relation, column: str, shown: str, seconds: str, rule: str) -> str:
     """SQL: ``seconds`` as whole ones, where they are of a log's years; missing where the column is."""
     number = f"CAST(floor({seconds}) AS BIGINT)"
-    stop = refuse(column, f"{rule}, of 1990 to 2099 (see time.unit, time.format)", shown)
+    stop = refuse(relation, column, f"{rule}, of 1990 to 2099 (see time.unit, time.format)", shown)
     return (
         f"CASE WHEN {shown} IS NULL THEN NULL WHEN {seconds} >= {FIRST} AND {seconds} < {LAST} THEN {number} "
         f"ELSE {stop} END"
     )
 
 
-def _magnitude(connection: duckdb.DuckDBPyConnection, query: str) -> str:
-    """The unit in which a number of about this size is a time of our days."""
-    largest = connection.execute(query).fetchall()[0][0] or 0.0
+def _magnitude(connection: duckdb.DuckDBPyConnection, sample: str) -> str:
+    """The unit in which the largest number ``x`` of a sample is a time of our days."""
+    largest = connection.execute(f"SELECT max(abs(TRY_CAST(x AS DOUBLE))) FROM {sample}").fetchall()[0][0] or 0.0
     return next((unit for unit, per in _PER_SECOND.items() if largest < LAST * per), "ns")
 
 

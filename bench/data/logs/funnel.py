@@ -58,7 +58,8 @@ def write_funnel(
     - ``user``, ``item`` (of one type everywhere), ``time`` (seconds since the epoch; absent where a log has none),
       ``visit`` (with the rule ``column``), ``position`` and ``domain`` (optional), and features of exposures;
     - raw exposures also ``click``, and ``cart``, ``wish``, ``purchase`` where it has them (0/1), and perhaps ``split``;
-    - raw events also ``action``: view, click, cart, wish, purchase or browse.
+    - raw events also ``action``: view, click, cart, wish, purchase or browse; beside a table of exposures, a view is a
+      browse.
 
     :mod:`bench.data.logs.shard` says what is made of them. Equal rows give equal bytes, whatever their order.
 
@@ -112,18 +113,18 @@ def _writer(folder: Path, table: str, schema: pa.Schema) -> pq.ParquetWriter:
 def _write_side_table(connection: duckdb.DuckDBPyConnection, folder: Path, table: str) -> None:
     """Write ``raw_users`` or ``raw_items``, if there, in the order of their ids."""
     key, relation = table[:-1], f"raw_{table}"
-    known = connection.execute("SELECT 1 FROM information_schema.tables WHERE table_name = ?", [relation]).fetchall()
-    if not known:
+    if not connection.execute("SELECT 1 FROM information_schema.tables WHERE table_name = ?", [relation]).fetchall():
         return
+    known = f"FROM {relation} WHERE {key} IS NOT NULL"
     twice = connection.execute(
-        f"SELECT {key}, count(*) FROM {relation} GROUP BY 1 HAVING count(*) > 1 ORDER BY 1 LIMIT 1"
+        f"SELECT {key}, count(*) {known} GROUP BY 1 HAVING count(*) > 1 ORDER BY 1 LIMIT 1"
     ).fetchall()
     if twice:
         raise UserError(
             f"the {table} must have one row per {key}, but {key} {twice[0][0]} has {twice[0][1]}; keep one."
         )
     target = text(table_path(folder, table))
-    connection.execute(f"COPY (FROM {relation} WHERE {key} IS NOT NULL ORDER BY {key}) TO {target} (FORMAT parquet)")
+    connection.execute(f"COPY ({known} ORDER BY {key}) TO {target} (FORMAT parquet)")
 
 
 def _split_days(connection: duckdb.DuckDBPyConnection, staged: Staged, rules: Rules) -> tuple[int, int] | None:
@@ -168,10 +169,15 @@ def _manifest(
             f"every split must have exposures, but {missing[0]} has none: the exposures are of {span}; set splits that "
             "lie in these days."
         )
+    if "split" in plan.staged.columns:
+        _refuse_mixed_splits(connection, exposures)
     lacks = dict(log.lacks)
     for label in LABELS:
         if not counts.get(_PLURALS[label], 0):
             lacks.setdefault(label, f"has no {_PLURALS[label]}")
+    if not plan.staged.timed:
+        lacks.setdefault("time", "has no times")
+        lacks.setdefault("visit", "has no times, so that no visit follows another")
     if "domain" not in plan.staged.columns:
         lacks.setdefault("search", "does not tell carts of a search from others")
     return Manifest(
@@ -192,6 +198,24 @@ def _manifest(
         lacks=lacks,
         notes=(*_notes(plan), *log.notes),
     )
+
+
+def _refuse_mixed_splits(connection: duckdb.DuckDBPyConnection, exposures: str) -> None:
+    """Splits that rows say themselves must be of whole visits, one after the other.
+
+    Raises:
+        UserError: they are not.
+    """
+    visits = f"(SELECT min(split) AS split, max(split) AS other, min(time) AS start FROM {exposures} GROUP BY visit)"
+    query = f"SELECT split, count_if(split <> other), min(start), max(start) FROM {visits} GROUP BY split"
+    found = {split: rest for split, *rest in connection.execute(query).fetchall()}
+    if mixed := sum(several for several, *_ in found.values()):
+        raise UserError(f"a visit must lie in one split, but {mixed} visits have rows of several; split by visits.")
+    for earlier, later in itertools.pairwise(SPLITS):
+        if found[later][1] < found[earlier][2]:
+            raise UserError(
+                f"visits of {later} must start after those of {earlier}, but some start before; split by time."
+            )
 
 
 def _day(second: int, plan: Plan) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ import duckdb
 
 from bench.core.cell import digest
 from bench.core.publish import checksum
-from bench.data.logs.columns import action_sql, feature_sql, label_sql, split_sql, time_sql
+from bench.data.logs.columns import action_sql, feature_sql, id_sql, id_type, label_sql, split_sql, time_sql
 from bench.data.logs.funnel import IMPORT_VERSION, Log, Report, write_funnel
 from bench.data.logs.reading import Relation, explained, find
 from bench.data.logs.spec import Actions, Columns, FeatureSpec, Files, Side, Spec, Times
@@ -28,7 +29,7 @@ def fingerprint_of(spec: Spec, root: Path) -> str:
         UserError: a file is missing.
     """
     parts: list[Files] = [part for part in (spec, spec.users, spec.items, spec.behaviour) if part is not None]
-    files = {path.name: checksum(path) for part in parts for path in find(part.files, root)}
+    files = {os.path.relpath(path, root): checksum(path) for part in parts for path in find(part.files, root)}
     versions = {"import": IMPORT_VERSION, "tables": TABLES_VERSION}
     return digest({**versions, "spec": spec.model_dump(mode="json"), "files": files})
 
@@ -92,7 +93,7 @@ def _open(connection: duckdb.DuckDBPyConnection, spec: Spec, root: Path) -> list
         if side is not None
     }
     ids = {
-        key: _id_type([
+        key: id_type([
             *((relation, getattr(columns, key)) for relation, columns, _, _ in relations.values()),
             *((relation, side.key) for table, (relation, side) in sides.items() if table == f"{key}s"),
         ])
@@ -123,11 +124,11 @@ def _selected(
     labels = own.labels.model_dump() if own is not None and own.labels is not None else {}
     named = [column for column in (*columns.model_dump().values(), *labels.values()) if column]
     relation.require([*named, *(feature.column for feature in features)])
-    selected = {key: f"CAST({name(getattr(columns, key))} AS {ids[key]})" for key in ("user", "item")}
+    selected = {key: id_sql(relation, getattr(columns, key), ids[key]) for key in ("user", "item")}
     if columns.time is not None:
         selected["time"] = time_sql(connection, relation, columns.time, times, spec.time_zone)
     if columns.action is not None and actions is not None:
-        selected["action"] = action_sql(columns.action, actions)
+        selected["action"] = action_sql(relation, columns.action, actions)
     if spec.columns.visit is not None:
         selected["visit"] = name(columns.visit) if columns.visit is not None else "NULL"
     if columns.domain is not None:
@@ -136,16 +137,16 @@ def _selected(
         selected["domain"] = f"CASE WHEN {column} IN ({listed}) THEN 'search' ELSE 'recommendation' END"
     if columns.position is not None:
         selected["position"] = feature_sql(FeatureSpec(column=columns.position, kind="numeric"), relation)
-    selected |= {label: label_sql(labels[label]) for label in LABELS if labels.get(label)}
+    selected |= {label: label_sql(relation, labels[label]) for label in LABELS if labels.get(label)}
     if own is not None and own.splits.column is not None:
         relation.require([own.splits.column])
-        selected["split"] = split_sql(own.splits.column)
+        selected["split"] = split_sql(relation, own.splits.column)
     return selected | {feature.feature_name: feature_sql(feature, relation) for feature in features}
 
 
-def _open_side(connection: duckdb.DuckDBPyConnection, table: str, relation: Relation, side: Side, id_type: str) -> None:
+def _open_side(connection: duckdb.DuckDBPyConnection, table: str, relation: Relation, side: Side, ids: str) -> None:
     relation.require([side.key, *(feature.column for feature in side.features)])
-    selected = {table[:-1]: f"CAST({name(side.key)} AS {id_type})"}
+    selected = {table[:-1]: id_sql(relation, side.key, ids)}
     selected |= {feature.feature_name: feature_sql(feature, relation) for feature in side.features}
     _view(connection, f"raw_{table}", selected, relation)
 
@@ -156,12 +157,6 @@ def _view(connection: duckdb.DuckDBPyConnection, view: str, selected: Mapping[st
     connection.execute(
         f"CREATE VIEW {view} AS {f'FROM ({rows}) WHERE action IS NOT NULL' if 'action' in selected else rows}"
     )
-
-
-def _id_type(places: Sequence[tuple[Relation, str]]) -> str:
-    """BIGINT where all files have integers, else text: ids of several files must be comparable."""
-    integers = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER")
-    return "BIGINT" if all(relation.columns.get(column) in integers for relation, column in places) else "VARCHAR"
 
 
 def _lists(features: Sequence[FeatureSpec]) -> list[str]:

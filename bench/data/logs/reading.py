@@ -1,6 +1,7 @@
 """Files of a log as DuckDB relations: Parquet, CSV and JSON lines, plain or compressed; what is wrong by file and line.
 
-Columns of CSV and JSON lines are read as texts, so that 007 is not 7; those of Parquet have the types of the file.
+Columns of CSV and JSON lines are read as texts, so that 007 is not 7; those of Parquet have the types of the files: the
+wider one where they differ (a text, where one file has numbers and another texts).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ class Relation:
         paths = "[" + ", ".join(text(path) for path in self.paths) + "]"
         with explained(self):
             if self.format == "parquet":
-                self.sql = f"read_parquet({paths})"
+                self.sql = f"read_parquet({paths}, union_by_name = true)"
                 self.columns = _types(connection, self.sql)
                 for path in self.paths[1:]:
                     found = _types(connection, f"read_parquet({text(path)})")
@@ -64,6 +65,10 @@ class Relation:
                 self.sql = f"read_csv({paths}, {options}, {quotes}, columns = {_struct(self.columns)})"
             else:
                 sniffed = _types(connection, f"read_json({paths}, format = 'newline_delimited', sample_size = 20480)")
+                if list(sniffed) in (["json"], []):
+                    raise UserError(
+                        f"{self.title} must have a JSON object per line, but has none; write its rows as JSON lines."
+                    )
                 self.columns = {column: "VARCHAR[]" if column in lists else "VARCHAR" for column in sniffed}
                 self.sql = f"read_json({paths}, format = 'newline_delimited', columns = {_struct(self.columns)})"
 
@@ -86,12 +91,12 @@ class Relation:
                 )
 
     def place(self, connection: duckdb.DuckDBPyConnection, column: str, value: str) -> str:
-        """The first file and line (or row) where ``column`` has ``value``, in words."""
+        """The first file and line (or row) where ``column`` has ``value`` (empty: or none), in words."""
         if self.format == "parquet":
             for path in self.paths:
                 rows = connection.execute(
                     f"SELECT min(file_row_number) FROM read_parquet({text(path)}, file_row_number = true) "
-                    f"WHERE CAST({name(column)} AS VARCHAR) = ?",
+                    f"WHERE coalesce(CAST({name(column)} AS VARCHAR), '') = ?",
                     [value],
                 ).fetchall()
                 if rows[0][0] is not None:
@@ -100,7 +105,7 @@ class Relation:
         for path in self.paths:
             with _opened(path) as lines:
                 for number, row in _rows(lines, self, list(self.columns)):
-                    if row.get(column) == value:
+                    if (row.get(column) or "") == value:
                         return f"{path} line {number}"
         return self.title
 
@@ -116,16 +121,20 @@ def find(patterns: Sequence[str], root: Path) -> list[Path]:
         path = Path(pattern)
         start = Path(path.anchor) if path.is_absolute() else root
         relative = str(path.relative_to(path.anchor)) if path.is_absolute() else pattern
-        if not (matches := [each for each in start.glob(relative) if each.is_file()]):
+        try:
+            matches = [each for each in start.glob(relative) if each.is_file()]
+        except ValueError:  # no pattern at all
+            matches = []
+        if not matches:
             raise UserError(f"files must match {pattern!r} in {root}, but there are none; mend the path.")
         found.update(matches)
     return sorted(found)
 
 
-def refuse(column: str, rule: str, value: str) -> str:
-    """SQL that stops the query, since ``value`` (SQL of a text) of ``column`` breaks ``rule``."""
-    parts = text(_SEPARATOR.join((_MARK, column, rule, "")))
-    return f"error({parts} || {value})"
+def refuse(relation: Relation, column: str, rule: str, value: str) -> str:
+    """SQL that stops the query, since ``value`` (SQL of a text) of a column of ``relation`` breaks ``rule``."""
+    parts = text(_SEPARATOR.join((_MARK, relation.title, column, rule, "")))
+    return f"error({parts} || coalesce({value}, ''))"
 
 
 @contextmanager
@@ -144,12 +153,14 @@ def explained(*relations: Relation, connection: duckdb.DuckDBPyConnection | None
     except duckdb.Error as error:
         message = str(error)
         if _MARK in message:
-            _, column, rule, value = message[message.index(_MARK) :].split(_SEPARATOR, 3)
+            _, place, column, rule, value = message[message.index(_MARK) :].split(_SEPARATOR, 4)
             value = value.split("\n\nLINE ")[0]
-            there = next((each for each in relations if column in each.columns), None)
-            place = there.place(connection, column, value) if there is not None and connection is not None else ""
+            there = next((each for each in relations if each.title == place and column in each.columns), None)
+            if there is not None and connection is not None:
+                place = there.place(connection, column, value)
+            found = repr(value) if value else "missing"
             raise UserError(
-                f"{place}: column {column!r} must {rule}, but is {value!r}; mend the row or the specification."
+                f"{place}: column {column!r} must {rule}, but is {found}; mend the row or the specification."
             ) from None
         line = re.search(r"[Ll]ine:? (\d+)", message.split("\n\nLINE ")[0])
         path = next((str(p) for each in relations for p in each.paths if str(p) in message), None)
@@ -203,15 +214,33 @@ def _opened(path: Path) -> Iterator[io.TextIOWrapper]:
 def _header(path: Path, delimiter: str) -> list[str]:
     try:
         with _opened(path) as lines:
-            found = next(csv.reader(lines, delimiter=delimiter), [])
+            found: list[str] = next(_cells(lines, delimiter), [])
     except (OSError, csv.Error, EOFError) as error:
         raise UserError(f"{path} must be readable, but: {error}; mend or leave out that file.") from None
-    if not found or len(set(found)) != len(found):
-        what = "is empty" if not found else f"names {next(f for f in found if found.count(f) > 1)!r} twice"
+    if not found:
         raise UserError(
-            f"{path} line 1 must be a header with a name per column, but {what}; mend it, or set header = false."
+            f"{path} line 1 must be a header with a name per column, but is empty; mend it, or set header = false."
         )
+    _refuse_twins(path, found)
     return found
+
+
+def _refuse_twins(path: Path, names: Sequence[str]) -> None:
+    """Two columns of one name, upper and lower case apart, as SQL has it."""
+    lower = [each.lower() for each in names]
+    if twins := [each for each in names if lower.count(each.lower()) > 1]:
+        also = f" ({twins[1]!r}: case does not count)" if twins[1] != twins[0] else ""
+        raise UserError(
+            f"{path} line 1 must be a header with a name per column, but names {twins[0]!r} twice{also}; mend it, or "
+            "set header = false."
+        )
+
+
+def _cells(lines: Iterable[str], delimiter: str) -> Any:
+    """A CSV reader, also of a delimiter of several characters."""
+    if len(delimiter) == 1:
+        return csv.reader(lines, delimiter=delimiter)
+    return csv.reader((line.replace(delimiter, _SEPARATOR) for line in lines), delimiter=_SEPARATOR)
 
 
 def _same_columns(path: Path, found: Sequence[str], first: Path, wanted: Sequence[str]) -> None:
@@ -230,10 +259,18 @@ def _rows(lines: io.TextIOWrapper, relation: Relation, columns: list[str]) -> It
                 row = json.loads(line)
             except ValueError:
                 continue
-            yield number, {key: value if isinstance(value, str) else json.dumps(value) for key, value in row.items()}
+            if isinstance(row, dict):
+                yield number, {key: _as_read(value) for key, value in row.items()}
         return
-    reader = csv.reader(lines, delimiter=relation.spec.delimiter)
+    reader = _cells(lines, relation.spec.delimiter)
     if relation.spec.header:
         next(reader, None)
     for row in reader:
         yield reader.line_num, dict(zip(columns, row, strict=False))
+
+
+def _as_read(value: Any) -> str | None:
+    """A value of JSON as DuckDB reads it into a text."""
+    if value is None or isinstance(value, str):
+        return value
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)

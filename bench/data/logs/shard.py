@@ -2,7 +2,8 @@
 
 - Rows are sorted by user, (visit,) time, item, action and the rest, so nothing depends on their order in the files.
 - Repeated rows (same user, item, time, action and, where given, visit, position and labels) count once.
-- A visit is one user's: a value of the visit column, a local day, or the rows without a gap of inactivity between them.
+- A visit is one user's: a value of the visit column, a local day, or the rows without a gap of inactivity between them;
+  in a log without times, its rows of one split.
 - An exposure is a row of a table of exposures, or the first view of an item in a visit of a log of events.
 - A label is 1 where an action of that user and item comes at or after the exposure: it counts for the latest exposure
   before it, in the same visit or within the attribution window. Other actions stay events and are counted: ``late``
@@ -81,7 +82,9 @@ def read_shard(
 def _logged(rows: str, plan: Plan, visits: int) -> str:
     """Distinct rows in order, with their place and visit number ``v``."""
     columns, rule = plan.staged.columns, plan.rules.visit
-    keys = ["user", *(["visit"] if rule == "column" else []), "time", "item", "action"]
+    # Where no time tells the visits of two splits apart, the split does.
+    apart = "split" in columns and not plan.staged.timed and rule != "column"
+    keys = ["user", *(["visit"] if rule == "column" else []), *(["split"] if apart else []), "time", "item", "action"]
     others = [name(column) for column in columns if column not in keys]
     same = [
         c for c in ("user", "visit", "time", "item", "action", "position", "domain", "split", *LABELS) if c in columns
@@ -94,13 +97,14 @@ def _logged(rows: str, plan: Plan, visits: int) -> str:
         "day": new_day,
         "gap": f"time - lag(time) OVER () > {plan.rules.gap_minutes * 60}",
     }[rule]
+    or_split = "OR split IS DISTINCT FROM lag(split) OVER ()" if apart else ""
     return f"""
         SELECT * EXCLUDE (repeated), row_number() OVER () AS place
         FROM (
             SELECT * EXCLUDE (opens),
                    {visits - 1} + CAST(sum(CAST(opens AS TINYINT)) OVER (ROWS UNBOUNDED PRECEDING) AS BIGINT) AS v
             FROM (
-                SELECT *, user IS DISTINCT FROM lag(user) OVER () OR {opens} AS opens,
+                SELECT *, user IS DISTINCT FROM lag(user) OVER () OR {opens} {or_split} AS opens,
                        {repeated if plan.staged.timed else "false"} AS repeated
                 FROM (FROM {rows} ORDER BY {", ".join([*keys, *others])})
             )

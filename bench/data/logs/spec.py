@@ -2,149 +2,45 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Iterator
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from bench.data.logs.rules import Rules, Splits, known_zone
+from bench.data.logs.spec_parts import (
+    Actions,
+    Attribution,
+    Behaviour,
+    Columns,
+    FeatureSpec,
+    Files,
+    Labels,
+    Misplaced,
+    Side,
+    Times,
+    Visits,
+    twice,
+)
 from bench.data.tables import FORBIDDEN, Feature
 
-Unit = Literal["auto", "s", "ms", "us", "ns", "text", "yyyymmdd"]
+__all__ = [
+    "Actions",
+    "Attribution",
+    "Behaviour",
+    "Columns",
+    "FeatureSpec",
+    "Files",
+    "Labels",
+    "Side",
+    "Spec",
+    "SplitsSpec",
+    "Times",
+    "Visits",
+]
 
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class FeatureSpec(_Part):
-    """A column that models read. ``separator`` splits a text into the categories of a ``multi`` feature."""
-
-    column: str
-    name: str = ""
-    kind: Literal["categorical", "multi", "numeric", "dense"] = "categorical"
-    separator: str | None = None
-    most: int = Field(8, ge=1, le=64)
-    min_count: int | None = Field(None, ge=1)
-    buckets: int | None = Field(None, ge=1, le=2**30)
-
-    @property
-    def feature_name(self) -> str:
-        """Its name in the funnel tables."""
-        return self.name or self.column
-
-    def feature(self, table: Literal["exposures", "users", "items"]) -> Feature:
-        """It as a feature of a table."""
-        return Feature(
-            name=self.feature_name,
-            table=table,
-            kind=self.kind,
-            most=self.most,
-            min_count=self.min_count,
-            buckets=self.buckets,
-        )
-
-
-class Files(_Part):
-    """Files of one table: paths or globs relative to the specification. ``names``: of columns that have no header."""
-
-    files: tuple[str, ...] = Field(min_length=1)
-    format: Literal["csv", "json", "parquet"] | None = Field(None, description="default: by the files' ending")
-    delimiter: str = Field(",", min_length=1, max_length=4)
-    header: bool = True
-    names: tuple[str, ...] = ()
-
-    @model_validator(mode="after")
-    def _named(self) -> Files:
-        if not self.header and not self.names:
-            raise ValueError("must list names where the files have no header")
-        return self
-
-
-class Columns(_Part):
-    """Which column is what. ``action`` only in a log of events, ``visit`` where the log has visits of its own."""
-
-    user: str
-    item: str
-    time: str | None = None
-    action: str | None = None
-    visit: str | None = None
-    domain: str | None = None
-    position: str | None = None
-
-
-class Times(_Part):
-    """How times are written. ``auto`` tells timestamps, texts and the size of numbers; ``format`` is strptime's."""
-
-    unit: Unit = "auto"
-    format: str | None = None
-
-
-class Actions(_Part):
-    """Values of the action column, by what they mean. Values that are listed nowhere are an error."""
-
-    view: tuple[str, ...] = ()
-    click: tuple[str, ...] = ()
-    cart: tuple[str, ...] = ()
-    wish: tuple[str, ...] = ()
-    purchase: tuple[str, ...] = ()
-    browse: tuple[str, ...] = ()
-    ignore: tuple[str, ...] = ()
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _as_texts(cls, value: Any) -> Any:
-        return [str(each) for each in value] if isinstance(value, list | tuple) else value
-
-    @model_validator(mode="after")
-    def _once(self) -> Actions:
-        values = [value for listed in self.model_dump().values() for value in listed]
-        if twice := sorted({value for value in values if values.count(value) > 1}):
-            raise ValueError(f"must list a value once, but {twice[0]!r} is there twice")
-        if not values:
-            raise ValueError('must list the values of the action column, such as view = ["view"]')
-        return self
-
-    @property
-    def meanings(self) -> dict[str, str]:
-        """Action by value, ``ignore`` among them."""
-        return {value: action for action, listed in self.model_dump().items() for value in listed}
-
-
-class Labels(_Part):
-    """Columns with the labels of a table of exposures."""
-
-    click: str
-    cart: str | None = None
-    wish: str | None = None
-    purchase: str | None = None
-
-
-class Behaviour(Files):
-    """A behaviour log beside a table of exposures: actions give the labels that the table does not have."""
-
-    columns: Columns
-    time: Times = Times()
-    actions: Actions
-
-
-class Side(Files):
-    """Features of users or items, one row each, found by ``key``."""
-
-    key: str
-    features: tuple[FeatureSpec, ...] = Field(min_length=1)
-
-
-class Visits(_Part):
-    """Where visits come from, without a visit column."""
-
-    by: Literal["gap", "day"] = "gap"
-    gap_minutes: float = Field(30.0, gt=0.0)
-
-
-class Attribution(_Part):
-    """Within how many hours an action counts for an exposure; without: within its visit."""
-
-    hours: float | None = Field(None, gt=0.0)
+#: Names of features that an import makes itself: no other column may have them.
+OWN: tuple[str, ...] = ("user", "item", "hour", "weekday", "action", "position", "domain")
 
 
 class SplitsSpec(Splits):
@@ -181,34 +77,55 @@ class Spec(Files):
     def _consistent(self) -> Spec:
         if self.shape == "events":
             if self.columns.action is None or self.actions is None or self.columns.time is None:
-                raise ValueError("must have columns.action, columns.time and [actions] where shape is events")
-            if self.labels is not None or self.behaviour is not None or self.splits.column is not None:
-                raise ValueError("must have no [labels], [behaviour] or splits.column where shape is events")
+                raise Misplaced("must have columns.action, columns.time and [actions] where shape is events", "shape")
+            others = {"labels": self.labels, "behaviour": self.behaviour, "splits": self.splits.column}
+            if place := next((key for key, value in others.items() if value is not None), None):
+                raise Misplaced("must have no [labels], [behaviour] or splits.column where shape is events", place)
         elif self.labels is None or self.columns.action is not None or self.actions is not None:
-            raise ValueError("must have [labels], and no columns.action and [actions], where shape is exposures")
+            wanted = "must have [labels], and no columns.action and [actions], where shape is exposures"
+            raise Misplaced(wanted, "shape")
         if self.columns.time is None and (self.splits.column is None or self.behaviour is not None):
-            raise ValueError("must have columns.time, or splits.column and no [behaviour]")
+            raise Misplaced("must have columns.time, or splits.column and no [behaviour]", "columns")
         beside = self.behaviour
         if beside is not None:
+            at = ("behaviour", "columns")
             if beside.columns.time is None or beside.columns.action is None:
-                raise ValueError("must have columns.time and columns.action in [behaviour]")
+                raise Misplaced("must have columns.time and columns.action in [behaviour]", *at)
             if self.columns.visit and not beside.columns.visit and self.attribution.hours is None:
-                raise ValueError("must have a visit column in [behaviour] too, or attribution.hours")
+                raise Misplaced("must have a visit column in [behaviour] too, or attribution.hours", *at)
         if self.search and self.columns.domain is None:
-            raise ValueError("must have columns.domain where search lists its values")
-        names = [feature.name for feature in self.all_features()]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"must list a feature once, but {twice[0]!r} is there twice; give one of them a name")
-        if leaks := sorted(FORBIDDEN.intersection(names)):
-            raise ValueError(
-                f"must have no feature called {leaks[0]!r}, which is a label or decides the split; name it"
-            )
-        used = {column for column in (self.labels.model_dump().values() if self.labels else ()) if column}
-        if self.columns.action:
-            used.add(self.columns.action)
-        if leaks := sorted(used.intersection(feature.column for feature in self.features)):
-            raise ValueError(f"must not use the label column {leaks[0]!r} as a feature")
+            raise Misplaced("must have columns.domain where search lists its values", "search")
+        if self.columns.visit is not None and "visits" in self.model_fields_set:
+            raise Misplaced("must have columns.visit or [visits], not both", "visits")
         return self
+
+    @model_validator(mode="after")
+    def _free_names(self) -> Spec:
+        used = {column for column in (self.labels.model_dump().values() if self.labels else ()) if column}
+        used |= {self.columns.action, self.splits.column} - {None}
+        names: list[str] = []
+        for place, feature in self._listed():
+            name, at = feature.feature_name, (*place, "name" if feature.name else "column")
+            own = place[0] == "features" and name in OWN and getattr(self.columns, name, None) == feature.column
+            names.append(name)
+            if name.lower() in FORBIDDEN:
+                raise Misplaced(
+                    f"must have no feature called {name!r}, which is a label or decides the split; name it", *at
+                )
+            if name.lower() in OWN and (not own or name == "action"):
+                raise Misplaced(f"must have no feature called {name!r}, which the import makes itself; name it", *at)
+            if twice(names):
+                raise Misplaced(f"must list a feature once, but {name!r} is there twice; give one of them a name", *at)
+            if place[0] == "features" and feature.column in used:
+                raise Misplaced(f"must not use the label column {feature.column!r} as a feature", *place, "column")
+        return self
+
+    def _listed(self) -> Iterator[tuple[tuple[str | int, ...], FeatureSpec]]:
+        """The features that the specification lists, with their places in it."""
+        sides = ((key, side) for key, side in (("users", self.users), ("items", self.items)) if side is not None)
+        for place, features in (((), self.features), *(((key,), side.features) for key, side in sides)):
+            for i, feature in enumerate(features):
+                yield (*place, "features", i), feature
 
     def all_features(self) -> tuple[Feature, ...]:
         """All features: user, item, hour (not of days) and weekday, position and domain, and those that are listed."""

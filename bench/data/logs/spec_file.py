@@ -12,6 +12,11 @@ from pydantic import BaseModel, ValidationError
 from bench.core.errors import UserError, unknown
 from bench.data.logs.spec import Spec
 
+_KEY = re.compile(r"""[\w-]+|"[^"]*"|'[^']*'""")
+_KEYS = rf"(?:{_KEY.pattern})(?:\s*\.\s*(?:{_KEY.pattern}))*"
+_HEADER = re.compile(rf"\s*(\[\[?)\s*({_KEYS})\s*\]\]?\s*(?:#.*)?$")
+_PAIR = re.compile(rf"\s*({_KEYS})\s*=")
+
 
 def read_spec(path: Path) -> Spec:
     """The specification in a TOML file.
@@ -20,7 +25,7 @@ def read_spec(path: Path) -> Spec:
         UserError: it cannot be read, is no TOML, or has a key or value that is wrong: with its line.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         values = tomllib.loads(text)
     except OSError as error:
         raise UserError(
@@ -37,15 +42,19 @@ def read_spec(path: Path) -> Spec:
 
 def _explained(path: Path, text: str, error: ValidationError) -> str:
     """The first problem in words, with the line of its key."""
-    first, more = error.errors()[0], len(error.errors()) - 1
-    place = first["loc"]
+    # An unknown key first: another one may be missing because of it.
+    first, *others = sorted(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
+    more = len(others)
+    place = (*first["loc"], *getattr(first.get("ctx", {}).get("error"), "place", ()))
     line = line_of(text, place)
-    where = f"{path}{f' line {line}' if line else ''}: {'.'.join(map(str, place)) or 'the specification'}"
+    where = f"{path}{f' line {line}' if line else ''}: {'.'.join(map(str, first['loc'])) or 'the specification'}"
     also = f" ({more} more after it)" if more else ""
     if first["type"] == "extra_forbidden":
         return f"{where}: {unknown('key', str(place[-1]), _known_keys(place[:-1]))}{also}"
     if first["type"] == "missing":
         return f"{where} must be there, but is missing; add it{also}."
+    if first["type"] == "tuple_type":
+        return f"{where} must be a list such as [{first['input']!r}], but is no list; mend it{also}."
     message = first["msg"].removeprefix("Value error, ")
     if message.startswith("must"):
         return f"{where} {message}; mend it{also}."
@@ -63,21 +72,24 @@ def _known_keys(place: tuple[int | str, ...]) -> list[str]:
 
 
 def line_of(text: str, place: tuple[int | str, ...]) -> int | None:
-    """The line of the key at ``place`` in a TOML text, else that of its table, else None."""
-    keys = [part for part in place if isinstance(part, str)]
-    number_of_table = next((part for part in place if isinstance(part, int)), 0)
-    table, seen, header = "", -1, None
+    """The line of the key at ``place`` in a TOML text, else that of the innermost table around it, else None."""
+    found, deepest = None, 0
+    table: tuple[int | str, ...] = ()
+    last: dict[tuple[int | str, ...], int] = {}  # index of the latest table of an array of tables
     for number, line in enumerate(text.splitlines(), start=1):
-        if found := re.match(r"\s*\[+\s*([\w.]+)\s*\]+", line):
-            table = found[1]
-            seen += table == keys[:1][0] if keys else 0
-            if table == ".".join(keys[:-1]) or (table == ".".join(keys) and seen <= number_of_table):
-                header = number
-        elif (
-            keys
-            and table == ".".join(keys[:-1])
-            and (not table or seen in (-1, number_of_table))
-            and re.match(rf"\s*{re.escape(keys[-1])}\s*=", line)
-        ):
-            return number
-    return header
+        if header := _HEADER.match(line):
+            table, keys = (), _KEY.findall(header[2])
+            for i, key in enumerate(keys):
+                table = (*table, key.strip("\"'"))
+                if header[1] == "[[" and i == len(keys) - 1:
+                    last[table] = last.get(table, -1) + 1
+                if table in last:
+                    table = (*table, last[table])
+            path = table
+        elif pair := _PAIR.match(line):
+            path = (*table, *(key.strip("\"'") for key in _KEY.findall(pair[1])))
+        else:
+            continue
+        if len(path) > deepest and place[: len(path)] == path:
+            found, deepest = number, len(path)
+    return found

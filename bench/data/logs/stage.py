@@ -92,6 +92,11 @@ def stage(connection: duckdb.DuckDBPyConnection, rules: Rules, features: Sequenc
     complete = sum(n for key, n in counts.items() if key.startswith("raw_"))
     complete -= sum(n for key, n in counts.items() if key.startswith("incomplete_"))
     counts["outside_days"] = complete - sum(seen.values())
+    if not seen["view"] and rules.shape == "exposures":
+        raise UserError(
+            "a table of exposures must have a row with a user, an item and a time in the days that are read, but has "
+            "none; look at its columns, or name other days."
+        )
     if not seen["view"] and not seen["click"]:
         raise UserError(
             "a log must have views or clicks to stand for exposures in the days that are read, but has none; "
@@ -143,7 +148,10 @@ def _selected(
         kept += [column for column in ("split", *LABELS) if column in columns]
     if relation == f"raw_{rules.shape}":
         kept += [column for column in features if column not in ("user", "item", *kept)]
-    code = f"CAST({choice(CODES, 'action')} AS UTINYINT)" if events else "0::UTINYINT"
+    code = "0::UTINYINT"
+    if events:  # beside a table of exposures, a view is none
+        action = "CASE action WHEN 'view' THEN 'browse' ELSE action END" if rules.shape == "exposures" else "action"
+        code = f"CAST({choice(CODES, action)} AS UTINYINT)"
     time = "CAST(time AS BIGINT)" if "time" in columns else "0::BIGINT"
     where = ["user IS NOT NULL", "item IS NOT NULL", *(["time IS NOT NULL"] if "time" in columns else [])]
     if "time" in columns:

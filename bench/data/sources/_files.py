@@ -50,12 +50,17 @@ def find_file(dataset: str, data_dir: Path | None, names: Sequence[str]) -> Path
 def find_files(dataset: str, data_dir: Path | None, patterns: Iterable[str]) -> list[Path]:
     """All files in the folder that match one of ``patterns``, plain or compressed, sorted by name.
 
+    Of a file that is there in several forms, one: the plain one, else the first of ``COMPRESSED``.
+
     Raises:
         UserError: there is no folder, or no such file in it.
     """
     folder, patterns = data_folder(dataset, data_dir), list(patterns)
-    found = {path for pattern in patterns for ending in COMPRESSED for path in folder.glob(f"{pattern}{ending}")}
-    if not (files := sorted(path for path in found if path.is_file())):
+    found: dict[str, Path] = {}
+    for ending in COMPRESSED:
+        for path in (path for pattern in patterns for path in folder.glob(f"{pattern}{ending}") if path.is_file()):
+            found.setdefault(path.name.removesuffix(ending), path)
+    if not (files := sorted(found.values())):
         raise UserError(
             f"{dataset} must find {' or '.join(patterns)} (or .gz, .zst) in {folder}, but has no such file; "
             "put the files of the official layout there."

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import ClassVar
 
 from bench.core.cell import digest
-from bench.data.logs.importing import fingerprint_of, import_log
+from bench.data.logs.importing import import_log
+from bench.data.logs.reading import find
 from bench.data.logs.spec import Spec
 from bench.data.source import Source
-from bench.data.sources._files import data_folder
+from bench.data.sources._files import data_folder, fingerprint_of
 
 
 class ImportedLog(Source):
@@ -55,8 +56,9 @@ class ImportedLog(Source):
         return data_folder(self.name, self.options.data_dir)
 
     def _hashed(self, spec: Spec) -> str:
-        import_hash = fingerprint_of(spec, self._root())
-        return digest({"dataset": self.name, "reader": self.reader_version, "city": self.city, "import": import_hash})
+        files = [path for part in (spec, spec.users, spec.items) if part for path in find(part.files, self._root())]
+        import_hash = fingerprint_of(self.name, self.reader_version, self.city, files)
+        return digest({"import": import_hash, "spec": spec.model_dump(mode="json")})
 
 
 def names_of(files: Iterable[Path]) -> tuple[str, ...]:

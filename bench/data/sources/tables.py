@@ -38,7 +38,7 @@ class Tables(Source):
         source, manifest = self._manifests()[self.require(city)]
         for file in manifest.checksums:
             try:
-                os.link(source / file, folder / file)
+                os.link((source / file).resolve(strict=True), folder / file)
             except FileNotFoundError:
                 raise UserError(f"{source} must hold the {file} of its {MANIFEST}, but it is missing.") from None
             except OSError:  # another file system
