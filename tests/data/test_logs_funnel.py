@@ -142,6 +142,19 @@ def test_against_loops(tmp_path: Path, rules: Rules, actions: Sequence[str]) -> 
     assert check_tables(tmp_path) == []
 
 
+@pytest.mark.parametrize("name", ["place", "v", "opens", "repeated", "clicked", "shard", "start", "first", "code", "t"])
+def test_features_may_have_any_name(tmp_path: Path, name: str) -> None:
+    rules, events = RULES[0], make(7)
+    types = TYPES | {name: "DOUBLE"}
+    plain = tables(tmp_path / "plain", rules, raw_events=(events, TYPES))
+    named = [{**row, name: row["time"]} for row in events]
+    feature = Feature(name=name, table="exposures", kind="numeric")
+    assert tables(tmp_path / "named", rules, (*FEATURES, feature), raw_events=(named, types)).counts == plain.counts
+    found = read(tmp_path / "named", "exposures")
+    assert all(row.pop(name) == row["time"] for row in found)
+    assert sorted(map(str, found)) == sorted(map(str, read(tmp_path / "plain", "exposures")))
+
+
 def test_the_hour_is_local(tmp_path: Path) -> None:
     times = [START, 1_711_846_799, 1_711_846_800, START + 5 * DAY]  # before and after the clocks change
     events = [{**make(0)[0], "user": 1, "item": i, "time": time, "action": "view"} for i, time in enumerate(times)]

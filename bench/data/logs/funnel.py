@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from bench.core.errors import UserError
 from bench.data.logs.local_time import day_number, day_of
 from bench.data.logs.rules import Rules
-from bench.data.logs.shard import Plan, read_shard
+from bench.data.logs.shard import CLICKED, Plan, read_shard
 from bench.data.logs.stage import Staged, exposures_by_day, shard_sql, space, stage
 from bench.data.sql import text
 from bench.data.tables import LABELS, SPLITS, Feature, Manifest, table_path, write_manifest
@@ -26,7 +26,7 @@ from bench.data.tables import LABELS, SPLITS, Feature, Manifest, table_path, wri
 #: Raise it when the same log gives other tables.
 IMPORT_VERSION = 1
 _ROW_GROUP = 1 << 19
-_TABLES = {"exposures": "SELECT * EXCLUDE (clicked) FROM exposed", "events": "FROM behaved"}
+_TABLES = {"exposures": f"SELECT * EXCLUDE ({CLICKED}) FROM exposed", "events": "FROM behaved"}
 _PLURALS = {"click": "clicks", "cart": "carts", "wish": "wishes", "purchase": "purchases"}
 
 #: Told of a stage, and of the rows that are done and those in all.

@@ -18,11 +18,13 @@ from dataclasses import dataclass
 import duckdb
 
 from bench.data.logs.rules import Rules
-from bench.data.logs.stage import CODES, Staged, space
+from bench.data.logs.stage import CODES, Staged, space, staged_name
 from bench.data.sql import choice, name, text
 from bench.data.tables import ACTIONS, DOMAINS, LABELS
 
 _DAY = 86_400
+#: SQL: a column of ``exposed``, called as no feature is.
+CLICKED = name("click before one is implied")
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,7 @@ def _labelled(plan: Plan) -> str:
 
 
 def _exposed(plan: Plan) -> str:
-    """The exposures as in the funnel tables, and ``clicked``: the click before one was implied."""
+    """The exposures as in the funnel tables, and ``CLICKED``: the click before one was implied."""
     columns, staged = plan.staged.columns, plan.staged
     labels = dict.fromkeys(LABELS, "0::UTINYINT")
     labels |= {label: f"coalesce(labelled.{label}, 0::UTINYINT)" for label in plan.attributed}
@@ -176,8 +178,8 @@ def _exposed(plan: Plan) -> str:
                greatest({clicked}, {later}) AS click,
                {", ".join(f"{labels[label]} AS {label}" for label in LABELS[1:])},
                CAST({local} // 3600 % 24 AS UTINYINT) AS hour, CAST(({local} // {_DAY} + 3) % 7 AS UTINYINT) AS weekday,
-               {"".join(f"shown.{name(feature)}, " for feature in plan.features if feature not in taken)}
-               {clicked} AS clicked
+               {"".join(f"shown.{staged_name(feature)} AS {name(feature)}, " for feature in plan.features if feature not in taken)}
+               {clicked} AS {CLICKED}
         FROM shown JOIN starts USING (v) LEFT JOIN labelled ON labelled.exposure = shown.exposure
         ORDER BY shown.exposure"""
 
@@ -209,7 +211,7 @@ def _counts(connection: duckdb.DuckDBPyConnection, rows: str, plan: Plan, visits
         "visits": "SELECT count(*) FROM starts",
         "exposures": "SELECT count(*) FROM exposed",
         **{key: f"SELECT count_if({label} = 1) FROM exposed" for key, label in labels.items()},
-        "implied_clicks": "SELECT count_if(click > clicked) FROM exposed",
+        "implied_clicks": f"SELECT count_if(click > {CLICKED}) FROM exposed",
         "bad_case_purchases": "SELECT count_if(purchase = 1 AND cart = 0) FROM exposed",
         "events": "SELECT count(*) FROM behaved",
         "search_carts": f"SELECT count_if(action = 'cart' AND domain = '{DOMAINS[1]}') FROM behaved",

@@ -124,6 +124,11 @@ def space(staged: Staged) -> str:
     return "view" if staged.seen["view"] else "click"
 
 
+def staged_name(feature: str) -> str:
+    """SQL: the column of a feature in the shards, which no column made on the way is called."""
+    return name(f"feature {feature}")
+
+
 def _relations(connection: duckdb.DuckDBPyConnection, rules: Rules, features: Sequence[str]) -> dict[str, list[str]]:
     """Columns of the raw relations that are there."""
     known = {row[0] for row in connection.execute("SELECT table_name FROM information_schema.tables").fetchall()}
@@ -146,8 +151,6 @@ def _selected(
     events = relation == "raw_events"
     if not events:
         kept += [column for column in ("split", *LABELS) if column in columns]
-    if relation == f"raw_{rules.shape}":
-        kept += [column for column in features if column not in ("user", "item", *kept)]
     code = "0::UTINYINT"
     if events:  # beside a table of exposures, a view is none
         action = "CASE action WHEN 'view' THEN 'browse' ELSE action END" if rules.shape == "exposures" else "action"
@@ -159,5 +162,8 @@ def _selected(
         where += [f"{local} >= {day_number(splits.first)} * 86400"] if splits.first else []
         where += [f"{local} < {day_number(splits.last) + 1} * 86400"] if splits.last else []
     listed = "".join(f", {name(column)}" for column in kept)
+    if relation == f"raw_{rules.shape}":
+        own = [column for column in features if column not in ("user", "item", *kept)]
+        listed += "".join(f", {name(column)} AS {staged_name(column)}" for column in own)
     return f"""SELECT user, item, {time} AS time, {code} AS action{listed}, hash(user) % {shards} AS shard
                FROM {relation} WHERE {" AND ".join(where)}"""
