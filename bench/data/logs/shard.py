@@ -172,13 +172,14 @@ def _exposed(plan: Plan) -> str:
         position = f"coalesce(shown.position, {position})"
     local = staged.local("shown.time")
     taken = ("user", "item", "hour", "weekday", "position", "domain")
+    own = [feature for feature in plan.features if feature not in taken]
     return f"""
         SELECT shown.exposure, shown.user, shown.item, shown.v AS visit, shown.time, {position} AS position,
                {split} AS split, {"coalesce(shown.domain, 'recommendation') AS domain," if "domain" in columns else ""}
                greatest({clicked}, {later}) AS click,
                {", ".join(f"{labels[label]} AS {label}" for label in LABELS[1:])},
                CAST({local} // 3600 % 24 AS UTINYINT) AS hour, CAST(({local} // {_DAY} + 3) % 7 AS UTINYINT) AS weekday,
-               {"".join(f"shown.{staged_name(feature)} AS {name(feature)}, " for feature in plan.features if feature not in taken)}
+               {"".join(f"shown.{staged_name(feature)} AS {name(feature)}, " for feature in own)}
                {clicked} AS {CLICKED}
         FROM shown JOIN starts USING (v) LEFT JOIN labelled ON labelled.exposure = shown.exposure
         ORDER BY shown.exposure"""
