@@ -1,17 +1,20 @@
-"""What the data of a report say of themselves: their notes, and which models they leave out for want of what."""
+"""What the data of a report say of themselves: their notes, which models they leave out for want of what, and what
+trains the others."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from bench.core.errors import UserError
-from bench.core.registry import MODELS
+from bench.core.registry import MODELS, SOURCES
+from bench.data.calibration import is_calibrated
 from bench.data.encoded import EncodedCity
 from bench.data.encoding import EncodingSettings, encoding_key
 from bench.data.tables import Manifest
 from bench.runner.layout import Layout
 from bench.runner.supply import in_words, lacking
 from reports import style
+from reports.describe.sections import CALIBRATED
 from reports.study import Study
 from reports.wording import names
 
@@ -28,35 +31,66 @@ def notes_on_data(study: Study) -> Iterator[str]:
         manifest = study.manifest(city)
         for note in manifest.notes if manifest else ():
             found.setdefault(note, []).append(city)
+        if manifest and is_calibrated(manifest):
+            found.setdefault(CALIBRATED, []).append(city)
         if _all_clicked(study, city):
             found.setdefault(ALL_CLICKED, []).append(city)
     for note, cities in found.items():
         yield f"{_where(study, cities)}: {note}"
 
 
-def left_out(study: Study) -> Iterator[str]:
-    """A line per group of models that need what the data cannot supply, with the reasons.
-
-    A model with stored cells was not left out. Labels that the training rows lack are known where the encoded arrays
-    are there.
-    """
+def left_out(study: Study, among: Collection[str] | None = None) -> Iterator[str]:
+    """A line per group of models (``among`` some; None: of all) that :func:`left_out_of` a city, with the reasons."""
     found: dict[tuple[tuple[str, ...], str], list[str]] = {}
     for city in study.cities:
-        manifest = study.manifest(city)
-        if manifest is None:
-            continue
-        stored = {record.cell.model for record in study.of_city(city)}
-        training = _training(study, manifest)
         groups: dict[str, list[str]] = {}
-        for model in style.in_order(MODELS.all()):
-            missing = lacking(MODELS.get(model).needs, manifest.lacks, training)
-            if missing and model not in stored:
-                groups.setdefault(in_words(missing), []).append(model)
+        for model, reasons in left_out_of(study, city).items():
+            if among is None or model in among:
+                groups.setdefault(reasons, []).append(model)
         for reasons, members in groups.items():
             found.setdefault((tuple(members), reasons), []).append(city)
     for (models, reasons), cities in found.items():
         verb = "needs" if len(models) == 1 else "need"
         yield f"{_where(study, cities)}: {names((model, '') for model in models)} {verb} {reasons}"
+
+
+def left_out_of(study: Study, city: str) -> dict[str, str]:
+    """The models that need what the data of a city cannot supply, with what that is, in the papers' order.
+
+    A model with stored cells was not left out. Labels that the training rows lack are known where the encoded arrays
+    are there.
+    """
+    manifest = study.manifest(city)
+    if manifest is None:
+        return {}
+    stored = {record.cell.model for record in study.of_city(city)}
+    training = _training(study, manifest)
+    found = {}
+    for model in style.in_order(MODELS.all()):
+        missing = lacking(MODELS.get(model).needs, manifest.lacks, training)
+        if missing and model not in stored:
+            found[model] = in_words(missing)
+    return found
+
+
+def impossible(study: Study, models: Collection[str]) -> str | None:
+    """Why there is nothing to show of ``models``: every city leaves out all of them; None where one can be trained."""
+    if not study.cities or not all(set(models) <= left_out_of(study, city).keys() for city in study.cities):
+        return None
+    return f"Nothing to show. {'; '.join(left_out(study, models))}."
+
+
+def is_log(study: Study) -> bool:
+    """Whether its rows were logged, not simulated, as far as its funnel tables are stored."""
+    return any(manifest.origin == "log" for city in study.cities if (manifest := study.manifest(city)))
+
+
+def command(study: Study, exhibit: str) -> str:
+    """What trains the cells that an exhibit of a study lacks: of a log, that log."""
+    text = f"bench run --exhibit {exhibit}"
+    if is_log(study):
+        text += f" --data {study.dataset}" + (" --data-dir FOLDER" if study.dataset in SOURCES.names() else "")
+    return f"`{text}`"
 
 
 def _where(study: Study, cities: Sequence[str]) -> str:

@@ -65,8 +65,8 @@ def require_columns(folder: Path) -> Manifest:
     with duckdb.connect() as connection:
         problems: list[str] = []
         types = _open(connection, folder, problems)
-        if "exposures" not in types:
-            problems.append("exposures.parquet must exist, but is missing; make the tables again")
+        wanted = dict.fromkeys(["exposures.parquet", *manifest.checksums])
+        problems += [_missing(file) for file in wanted if not (folder / file).exists()]
         problems += _schema_problems(types, manifest)
     if problems:
         more = f" (and {len(problems) - 1} more)" if problems[1:] else ""
@@ -115,7 +115,7 @@ def _file_problems(folder: Path, manifest: Manifest) -> list[str]:
         path = table_path(folder, table)
         expected = manifest.checksums.get(path.name)
         if not path.exists() and (expected or table == "exposures"):
-            problems.append(f"{path.name} must exist, but is missing; make the tables again")
+            problems.append(_missing(path.name))
         elif path.exists() and checksum(path) != expected:
             problems.append(
                 f"{path.name} must have the checksum of the manifest, but was changed or is damaged; make the tables "
@@ -138,6 +138,10 @@ def _open(connection: duckdb.DuckDBPyConnection, folder: Path, problems: list[st
         except duckdb.Error as error:
             problems.append(_unreadable(table, error))
     return types
+
+
+def _missing(file: str) -> str:
+    return f"{file} must exist, but is missing; make the tables again"
 
 
 def _unreadable(table: str, error: duckdb.Error) -> str:

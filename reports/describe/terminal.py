@@ -42,6 +42,7 @@ def _table(table: Table) -> RichTable:
             escape(table.header[index]),
             justify="right" if index else "left",
             overflow="fold",
+            min_width=max(map(len, table.header[index].split()), default=0) if len(kept) > 6 else None,
             no_wrap=len(kept) > 6 and not index,
         )
     for row in table.rows:

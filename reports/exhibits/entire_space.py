@@ -20,6 +20,7 @@ from reports.space.errors import POINTS, SPACES, Errors, study_errors
 from reports.space.plots import draw_auc, draw_pcoc, draw_reliability
 from reports.space.words import claims
 from reports.study import Study
+from reports.supply import is_log
 from reports.wording import Compared, uneven
 
 INTRODUCTION = """\
@@ -82,6 +83,8 @@ class EntireSpace(Exhibit):
     def build(self, study: Study, folder: Path) -> str:
         errors = study_errors(study)
         if not errors.entries:
+            if is_log(study):
+                return "Nothing to show: a log has no true probabilities."
             return (
                 f"{INTRODUCTION}\n\nNothing to show: no cell with CVR predictions and true probabilities is stored."
                 " Only simulated cities have the truth; `bench run --exhibit entire_space` trains them."

@@ -11,6 +11,7 @@ from reports import effects, style
 from reports.exhibit import Demand, Exhibit
 from reports.markdown import details, picture
 from reports.study import Study
+from reports.supply import command, impossible
 from reports.sweep import readings, readings_words
 from reports.sweep.frame import contrast_rows, curve_rows, frame
 from reports.sweep.plots import Axis, draw_cities, draw_mean
@@ -60,9 +61,11 @@ class Figure5(Exhibit):
     )
 
     def build(self, study: Study, folder: Path) -> str:
+        if (why := impossible(study, ("esmc",))) is not None:
+            return why
         sweep = sweep_of(study, READINGS[0], study.cities)
         if len(sweep.stored()) < 2:
-            return f"Not stored yet; `bench run --exhibit {self.name}` trains it."
+            return f"Not stored yet; {command(study, self.name)} trains it."
         paper = study.published.figure_5
         by_reading, place = _readings(study)
         tested = adjust(_claims(sweep) | choice_contrasts(sweep, paper.best) | readings.comparisons(by_reading, place))

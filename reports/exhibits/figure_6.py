@@ -11,6 +11,7 @@ from reports.exhibit import Demand, Exhibit, World
 from reports.markdown import details, picture
 from reports.measures import Entry
 from reports.study import Study
+from reports.supply import command, impossible, is_log
 from reports.sweep import traffic
 from reports.sweep.frame import contrast_rows, curve_rows, frame
 from reports.sweep.plots import Axis, draw_cities, draw_mean
@@ -63,9 +64,11 @@ class Figure6(Exhibit):
     )
 
     def build(self, study: Study, folder: Path) -> str:
+        if (why := impossible(study, ("esmc2",))) is not None:
+            return why
         sweep = sweep_of(study, study.cities)
         if sum(weight > 0 for weight in sweep.stored()) < 2:
-            return f"Fewer than two weights are stored yet; `bench run --exhibit {self.name}` trains the others."
+            return f"Fewer than two weights are stored yet; {command(study, self.name)} trains the others."
         paper = study.published.figure_6
         markets = traffic.worlds(sweep_of(study, (CITY,)), SHARES) if CITY in study.cities else []
         tested = adjust(
@@ -119,7 +122,7 @@ class Figure6(Exhibit):
         ]
         yield f"#### The weight and the traffic\n\n{traffic.TEXT}"
         yield traffic.shares_table([*cities, *markets])
-        if len(markets) < 2:
+        if len(markets) < 2 and not is_log(study):
             yield f"Other shares of search are not stored: `bench run --exhibit {self.name}` trains them."
         if markets:
             path = self.picture_path(study, folder, "worlds")

@@ -42,6 +42,7 @@ from reports.markdown import MISSING, beside, details, picture, table
 from reports.measures import Entry
 from reports.published import is_published
 from reports.study import Study
+from reports.supply import impossible, is_log
 
 READING = """\
 Sample Calibration changes training labels only: a purchase without a cart in its visit takes the cart of the same user
@@ -74,6 +75,8 @@ class Figure7(Exhibit):
     demands = (Demand(("esmc", "esms"), ({}, {"calibration": "none"}, {"calibration": "move"})),)
 
     def build(self, study: Study, folder: Path) -> str:
+        if (why := impossible(study, MODELS)) is not None:
+            return why
         gains = Gains(study)
         named = titles(study)
         entries = [entry for entry in named if any(gains.estimates(measure, entry) for measure in OBSERVED)]
@@ -81,6 +84,8 @@ class Figure7(Exhibit):
         if not entries:
             return "\n\n".join(["No AUC to show.", *absent])
         found = tested(_comparisons(gains))
+        if not found and is_log(study):
+            return "\n\n".join(["There is no model with and without Sample Calibration.", *absent])
         paper = _paper_gain(study)
         key = gain(study, "esmc", "auc/ctcvr/exposed")
         published: dict[Place, float] = {(key, MEAN): paper} if is_published(study.dataset) else {}

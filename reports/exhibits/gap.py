@@ -18,6 +18,7 @@ from reports.markdown import MISSING, details, picture, table
 from reports.measures import Entry
 from reports.pooled import Key, tidy_frame
 from reports.study import Study
+from reports.supply import is_log
 from reports.wording import Compared, uneven
 
 INTRODUCTION = """\
@@ -85,6 +86,8 @@ class GapExhibit(Exhibit):
     def build(self, study: Study, folder: Path) -> str:
         gaps = study_gaps(study)
         if not gaps.entries:
+            if is_log(study):
+                return "Nothing to show: a log has no true probabilities."
             return (
                 f"{INTRODUCTION}\n\nNothing to show: no cell with CVR predictions and true probabilities is stored."
                 " Only simulated cities have the truth; `bench run --exhibit gap` trains them."

@@ -28,7 +28,8 @@ be equal, the log may be too small to tell. AUCs are means over seeds on the tes
 percentiles of {RESAMPLES:,} resamples of the test users (fewer of a large log), drawn with replacement with all of
 their rows; each is moved by a draw of what other seeds would give (Student's t). Differences are paired: the same
 users, the same seeds. **Bold** is significant: p < {ALPHA} by Student's t, over the errors of users and seeds together,
-after Holm's correction over all differences of a log."""
+after Holm's correction over all differences of a log; intervals are not corrected, so one may leave out 0 and not be
+bold."""
 
 CAUTION = "Intervals of two models that overlap do not mean a tie: the second picture has the paired differences."
 
@@ -75,7 +76,7 @@ class RealLogs(Exhibit):
         study, city = found.study, found.city
         part = f"{city}-" if len(study.cities) > 1 else ""
         yield f"#### {study.title}, {style.city_title(city)}"
-        yield _listed([*words.told(found), *words.calibration(found)])
+        yield _listed([*words.told(found), *words.calibration(found, manifest)])
         if listed := [*words.origin(manifest)]:
             yield f"About the log:\n\n{_listed(listed)}"
         if tables is not None:

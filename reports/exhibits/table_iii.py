@@ -34,6 +34,15 @@ OURS = {
     "search_carts": "Carts from search",
     "bad_case_share": "Bad cases of purchases",
 }
+#: Counts that are none where a log lacks a fact.
+COUNTED = {
+    "click": ("clicks",),
+    "cart": ("carts", "search_carts", "bad_case_purchases"),
+    "wish": ("wishes",),
+    "purchase": ("purchases", "bad_case_purchases"),
+    "visit": ("bad_case_purchases",),
+    "search": ("search_carts",),
+}
 COLUMNS = ["dataset", "preset", "city", "quantity", "ours", "published", "published_scaled"]
 
 
@@ -65,15 +74,18 @@ class TableIII(Exhibit):
             ]
             parts.append(table(["City", *columns.values()], rows))
         parts.append(
-            "A *bad case* is a purchase whose cart lies in an earlier visit; carts are exposures with a cart in the"
-            " same visit; carts from search are events of the search domain."
+            "A *bad case* is a purchase without a cart in its visit; carts are exposures with a cart in the same visit;"
+            " carts from search are events of the search domain."
         )
         return "\n\n".join(parts)
 
 
 def statistics(manifest: Manifest | None) -> dict[str, float]:
-    """PAPER and OURS quantities of one city; NaN where the manifest does not count them."""
+    """PAPER and OURS quantities of one city; NaN where the manifest does not count them, or the log lacks them."""
     counts: dict[str, float] = {} if manifest is None else {name: float(n) for name, n in manifest.counts.items()}
+    for fact in manifest.lacks if manifest is not None else ():
+        for name in COUNTED.get(fact, ()):
+            counts.pop(name, None)
     found = {name: counts.get(name, math.nan) for name in (*PAPER, *OURS)}
     found["click_sparsity"] = _ratio(counts, "clicks", "exposures")
     found["purchase_sparsity"] = _ratio(counts, "purchases", "exposures")

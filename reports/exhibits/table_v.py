@@ -42,6 +42,7 @@ from reports.markdown import MISSING, beside, picture, table
 from reports.measures import Entry
 from reports.published import is_published
 from reports.study import Study
+from reports.supply import command, impossible, is_log
 
 READING = """\
 ESMS² and ESMC² are ESMS and ESMC whose cart output also learns carts that came from search, the *global domain*. That
@@ -73,12 +74,16 @@ class TableV(Exhibit):
     demands = (Demand(("esms", "esmc", "esms2", "esmc2")),)
 
     def build(self, study: Study, folder: Path) -> str:
+        if (why := impossible(study, style.GLOBAL)) is not None:
+            return why
         gains = Gains(study)
         entries = [main_entry(study, model) for model in MODELS]
         titles = {entry: style.title(*entry) for entry in entries}
         if not any(gains.estimates(measure, entry) for measure in OBSERVED for entry in titles):
-            return f"No AUC to show; `bench run --exhibit {self.name}` trains what it takes."
+            return f"No AUC to show; {command(study, self.name)} trains what it takes."
         found = tested(_comparisons(gains))
+        if not found and is_log(study):
+            return "\n\n".join(["There are no two models to compare.", *lacking(study, titles, self.name)])
         paper, printed = _paper_gains(study), _printed_gains(study)
         levels = {
             (measure, city, main_entry(study, model)): auc

@@ -39,10 +39,10 @@ from reports.published import CaseAucs, is_published
 from reports.study import Study
 
 READING = """\
-A purchase is a **bad case** if its item was put into the cart on an earlier visit, and a **good case** if in the visit
-of the purchase. Both AUCs have the same negatives, the clicked exposures without purchase; the paper speaks of
-purchases alone, which have no AUC. *Improvement* is the relative increase of ESMS over ESM² chain, in percent, as in
-the paper, whose ESMM² is our ESM² chain."""
+A purchase is a **good case** if its item was put into the cart in the visit of the purchase, and a **bad case** if not
+(the paper: on an earlier visit; a log also has purchases without any cart, which count here). Both AUCs have the same
+negatives, the clicked exposures without purchase; the paper speaks of purchases alone, which have no AUC. *Improvement*
+is the relative increase of ESMS over ESM² chain, in percent, as in the paper, whose ESMM² is our ESM² chain."""
 
 DIFFERENCES = """\
 Differences of every model from ESM² chain and from ESMM, as means over cities, in AUC."""

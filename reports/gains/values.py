@@ -12,7 +12,7 @@ import pandas as pd
 
 from bench.metrics._arrays import Array
 from bench.metrics.compare import Contrast, Estimate, Sample, adjust, combine, difference, estimate, relative
-from reports import style
+from reports import style, supply
 from reports.effects import sign
 from reports.measures import MEASURES, MIN_CLASS, Entry, measured
 from reports.study import Study, natural
@@ -155,14 +155,18 @@ def main_entry(study: Study, model: str) -> Entry:
 
 
 def lacking(study: Study, entries: Mapping[Entry, str], exhibit: str) -> Iterator[str]:
-    """Which of these entries, by what they are called, are not stored in which city, and what trains them."""
+    """Which of these entries, by what they are called, a city has not stored, and what trains them or why not."""
     stored = {(r.cell.city, r.cell.model, study.variants[r.key]) for r in study.records}
     parts = []
     for city in study.cities:
-        if missing := [title for entry, title in entries.items() if (city, *entry) not in stored]:
+        impossible = supply.left_out_of(study, city)
+        missing = [t for entry, t in entries.items() if (city, *entry) not in stored and entry[0] not in impossible]
+        if missing:
             parts.append(f"{style.city_title(city)}: {', '.join(missing)}")
     if parts:
-        yield f'Not stored, printed as "-": {"; ".join(parts)}. `bench run --exhibit {exhibit}` trains them.'
+        yield f'Not stored, printed as "-": {"; ".join(parts)}. {supply.command(study, exhibit)} trains them.'
+    if left_out := [*supply.left_out(study, {model for model, _ in entries})]:
+        yield f"Left out, since the data cannot supply it: {'; '.join(left_out)}."
 
 
 def withheld(study: Study, measures: Iterable[str]) -> Iterator[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import duckdb
 
 from bench.core.errors import UserError
+from bench.data.calibration import is_calibrated
 from bench.data.describe.carts import carts_of, gather
 from bench.data.describe.results import Carts
 from bench.data.describe.times import local_seconds
@@ -66,6 +67,6 @@ def _carts(connection: duckdb.DuckDBPyConnection, manifest: Manifest, logged: bo
     if {"cart", "purchase", "visit"} & manifest.lacks.keys():
         return None
     timed = "time" not in manifest.lacks
-    gather(connection, logged)
+    gather(connection, logged, is_calibrated(manifest))
     local = local_seconds(connection, manifest, ("exposures", "events") if logged else ("exposures",))
     return carts_of(connection, "logged" if logged else "shown", local, timed)

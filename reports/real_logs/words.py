@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from bench.data.calibration import is_calibrated
 from bench.data.tables import Manifest
 from bench.metrics.bootstrap import RESAMPLES
 from reports import effects, style
+from reports.describe.sections import CALIBRATED
 from reports.gains import calibrated
 from reports.measures import Entry
 from reports.real_logs.tables import Tables
@@ -84,12 +86,15 @@ def _size(results: Results, probability: str) -> str:
     return f"{text}."
 
 
-def calibration(results: Results) -> Iterator[str]:
+def calibration(results: Results, manifest: Manifest) -> Iterator[str]:
     """Whether Sample Calibration changed an AUC."""
     pairs = results.calibrated
     found = {pair: c for pair, c in results.contrasts.items() if (pair.first, pair.second) in pairs}
     labels = calibrated.labels(results.study, results.city)
     if not found:
+        return
+    if is_calibrated(manifest):
+        yield "**Sample Calibration** changes nothing here: the training rows have calibrated carts already."
         return
     if labels is not None and not labels.matched:
         yield "**Sample Calibration** changes nothing here: it finds no earlier cart for a training purchase."
@@ -132,6 +137,8 @@ def carts(tables: Tables) -> Iterator[str]:
 def origin(manifest: Manifest) -> Iterator[str]:
     """What stands for what in the log, and what it lacks."""
     yield from manifest.notes
+    if is_calibrated(manifest):
+        yield CALIBRATED
     for fact, why in manifest.lacks.items():
         yield f"No {fact}: the log {why}."
 

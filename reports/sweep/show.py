@@ -7,7 +7,7 @@ import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from bench.metrics.compare import Contrast
-from reports import style
+from reports import style, supply
 from reports.effects import effect, p_text, sign, value
 from reports.markdown import MISSING, table
 from reports.measures import MIN_CLASS, Entry, measured
@@ -197,12 +197,14 @@ def lacking(sweep: Sweep, exhibit: str) -> Iterator[str]:
     """Which cells are not there, and what trains them."""
     parts = []
     for city in sweep.cities:
-        if missing := [f"{at:g}" for at in sweep.entries if at not in sweep.stored([city])]:
+        impossible = supply.left_out_of(sweep.study, city)
+        wanted = [at for at, (model, _) in sweep.entries.items() if model not in impossible]
+        if missing := [f"{at:g}" for at in wanted if at not in sweep.stored([city])]:
             parts.append(f"{style.city_title(city)}: {', '.join(missing)}")
     if parts:
         yield (
             f'Not stored, printed as "-", and a city that lacks a value is not part of the means: {"; ".join(parts)}.'
-            f" `bench run --exhibit {exhibit}` trains them."
+            f" {supply.command(sweep.study, exhibit)} trains them."
         )
 
 

@@ -71,7 +71,7 @@ def test_it_publishes_calibrated_tables_and_prints_what_changed(
         "median days from cart to purchase": f"{summary['median_days']:.1f}",
     }
     assert domain in said.out
-    assert said.out.splitlines()[-1].startswith("next: read new/tables/exposures.parquet")
+    assert said.out.endswith("next: bench run --data new/tables\n")
     again = bench("data", "calibrate", tables, "--to", "again", *options)
     assert again.out == said.out.replace("new/tables", "again")
     contents = [{name: data for name, (_, data) in files(Path(folder)).items()} for folder in ("new/tables", "again")]
@@ -82,6 +82,15 @@ def test_an_empty_folder_is_filled(bench: Bench, tables: Path) -> None:
     Path("empty").mkdir()
     assert bench("data", "calibrate", tables, "--to", "empty").code == 0
     assert check_tables(Path("empty")) == []
+
+
+def test_an_imported_log_is_taken_by_its_name(bench: Bench, tables: Path) -> None:
+    shutil.copytree(tables, "out/data/logs/mine")
+    assert bench("data", "calibrate", "mine", "--to", "new", "--out", "out").code == 0
+    assert read_manifest(Path("new")).settings["calibration"]["mode"] == "copy"
+    said = bench("data", "describe", "new", "--out", "out")
+    assert said.out.splitlines()[0] == "six_cities-x0.0001-calibrated, city 6"
+    assert said.out.endswith("description: out/describe/six_cities-x0.0001-calibrated-6/description.md\n")
 
 
 def test_wrong_words_are_refused(bench: Bench, tables: Path) -> None:
@@ -170,10 +179,10 @@ def test_a_killed_process_leaves_no_folder_of_that_name(tables: Path, tmp_path: 
 
 def test_help_shows_groups_commands_and_examples(bench: Bench) -> None:
     above, group, command = (bench(*words, "--help").out for words in ((), ("data",), ("data", "calibrate")))
-    assert re.search(r"│ data +Work on folders of funnel tables\. +│", above)
+    assert re.search(r"│ data +Import, describe, check and calibrate logs", above)
     assert re.search(r"│ run +Train models", above)
     assert "Usage: bench data " in group
-    assert "Work on folders of funnel tables." in group
+    assert "Import, describe, check and calibrate logs, as folders of funnel tables." in group
     assert re.search(r"│ calibrate +Give purchases", group)
     assert "Examples:" in command
     assert command.count("bench data calibrate runs/data/tables/FINGERPRINT --to") == 2

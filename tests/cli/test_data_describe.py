@@ -98,6 +98,7 @@ def test_cities_below_a_folder_are_chosen(bench: Bench, tables: Path, broken: Pa
     write_manifest(Path("all/5"), manifest.model_copy(update={"city": "5"}))
     refused(bench, "say which city of all: --city with one of 5, 6", "describe", "all")
     refused(bench, "unknown city '7'", "describe", "all", "--city", "7")
+    refused(bench, "unknown city '7'", "describe", "all/6", "--city", "7")
     assert bench("data", "check", "all", "--city", "6") == (0, "all well in all/6\n", "")
     said = bench("data", "check", "all")
     assert said.code == 1

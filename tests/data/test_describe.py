@@ -21,6 +21,7 @@ from tiny_tables import ITEM, USER, rows, write_tables
 
 from bench.core.errors import UserError
 from bench.core.registry import SOURCES
+from bench.data.calibrate import calibrate
 from bench.data.describe.describe import describe
 from bench.data.describe.results import GAP_EDGES, QUANTILES, Carts, Description, Gaps
 from bench.data.describe.spreads import spread
@@ -268,3 +269,29 @@ def of_source(folder: Path, dataset: str) -> Description:
         (folder / name).mkdir()
     source.write(source.cities()[0], folder / "tables")
     return describe(folder / "tables", folder / "scratch")
+
+
+def test_calibrated_tables_have_the_carts_of_the_log(tmp_path: Path) -> None:
+    """Sample Calibration gives training labels carts of earlier visits: no wrong clock, and no carts of their visit."""
+    folders = {name: tmp_path / name for name in ("none", "copy", "move")}
+    make(folders["none"], scale=0.0001)
+    found = {}
+    for name, folder in folders.items():
+        if name != "none":
+            folder.mkdir()
+            assert calibrate(folders["none"], folder, mode=name).changed[name] > 0
+        (scratch := tmp_path / f"scratch-{name}").mkdir()
+        found[name] = describe(folder, scratch)
+    plain = found.pop("none")
+    for each in found.values():
+        assert each.splits["train"].purchases_without_cart < plain.splits["train"].purchases_without_cart
+        assert (each.carts, each.log_carts) == (plain.carts, plain.log_carts)
+        assert each.findings == plain.findings == ()
+
+
+def test_a_table_of_the_manifest_that_is_missing_is_told(tmp_path: Path) -> None:
+    tables = tmp_path / "tables"
+    make(tables, scale=0.0001)
+    (tables / "events.parquet").unlink()
+    with pytest.raises(UserError, match=r"tables: events\.parquet must exist, but is missing; make the tables again"):
+        describe(tables, tmp_path)

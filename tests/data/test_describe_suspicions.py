@@ -172,7 +172,7 @@ def test_what_is_planted_is_found_and_nothing_else(tmp_path: Path, kind: str, pl
 def test_the_numbers_of_what_is_found(tmp_path: Path) -> None:
     (user,) = described(tmp_path / "user", **large_user(clean_log())).findings
     rows = int((large_user(clean_log())["tables"]["exposures"]["user"] == 0).sum())
-    assert user.seen == f"One user has {rows / 40:.1f} % of the exposures ({rows:,} of 4,000)."
+    assert user.seen == f"One user (0) has {rows / 40:.1f} % of the exposures ({rows:,} of 4,000)."
     (days,) = described(tmp_path / "days", **empty_days(clean_log())).findings
     assert days.seen == "2 of 12 days have no exposure; 2023-11-13 is the first day after a hole."
     (visits,) = described(tmp_path / "visits", **long_visits(clean_log())).findings

@@ -19,7 +19,7 @@ from reports.exhibits.auc_plot import AucPlot
 from reports.exhibits.calibration import Calibration, siamese
 from reports.exhibits.cost import Cost
 from reports.exhibits.curves import GRID, Curves, curve_bands
-from reports.exhibits.table_iii import TableIII
+from reports.exhibits.table_iii import TableIII, statistics
 from reports.study import Study, load_studies
 
 
@@ -78,6 +78,22 @@ def test_table_iii_of_a_log_has_only_ours(tmp_path: Path) -> None:
     assert "paper 1" not in text
     assert "<sub>" not in text
     assert "| all | - | - | - | - | 500 | - | - |" in text
+
+
+def test_table_iii_counts_nothing_that_a_log_lacks(tmp_path: Path) -> None:
+    store = Store(tmp_path / "runs")
+    cell = make_cell("all", dataset="a_log")
+    store_cell(store, cell)
+    store_manifest(store.out, cell, COUNTS | {"wishes": 0, "search_carts": 0}, origin="log")
+    study = study_of(store)
+    manifest = study.manifest("all")
+    assert manifest is not None
+    lacking = manifest.model_copy(update={"lacks": {"wish": "has no wishes", "visit": "has no visits"}})
+    assert statistics(manifest)["wishes"] == statistics(manifest)["search_carts"] == 0
+    found = statistics(lacking)
+    assert found["search_carts"] == 0
+    assert np.isnan(found["wishes"])
+    assert np.isnan(found["bad_case_share"])
 
 
 def test_table_iii_without_tables_shows_the_paper(tmp_path: Path) -> None:

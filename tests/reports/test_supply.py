@@ -16,8 +16,9 @@ from bench.core.cell import Cell
 from bench.core.registry import EXHIBITS
 from bench.results.store import Store
 from reports.builder import build_report
+from reports.describe.sections import CALIBRATED
 from reports.study import load_studies
-from reports.supply import ALL_CLICKED, left_out
+from reports.supply import ALL_CLICKED, command, left_out
 
 NO_CART = {"cart": "has no carts", "visit": "has no times, so that no visit follows another", "wish": "has no wishes"}
 DAYS = "Days are those of UTC."
@@ -116,3 +117,49 @@ def test_a_log_whose_exposures_are_all_clicked(tmp_path: Path, monkeypatch: pyte
     table = text.partition("#### CTR-AUC (`auc/ctr/exposed`)")[2].partition("####")[0]
     assert table.count("withheld: 0 negatives") == 4
     assert "| Positives of rows | 1,200 of 1,200 |" in table
+
+
+NO_SEARCH = {"search": "has no domains"}
+
+
+def exhibits_of(store: Store, folder: Path, *names: str) -> dict[str, str]:
+    """The text of exhibits, by name."""
+    (study,) = load_studies(store, store.scan())
+    return {name: EXHIBITS.get(name)().build(study, folder) for name in names}
+
+
+def test_exhibits_of_a_log_name_it_in_their_command_and_no_model_that_it_leaves_out(tmp_path: Path) -> None:
+    store = Store(tmp_path / "runs")
+    for model in ("esm2_chain", "esmc"):
+        store_cell(store, make_cell("all", model, dataset="a_log"), truth=False)
+    say(store.out, make_cell("all", dataset="a_log"), lacks=NO_SEARCH)
+    text = exhibits_of(store, tmp_path, "table_v", "table_vi", "figure_5", "figure_6", "figure_7", "gap")
+    nothing = "Nothing to show. a_log: {} carts of the search domain (the log has no domains)."
+    assert text["table_v"] == nothing.format("ESMS² and ESMC² need")
+    assert text["figure_6"] == nothing.format("ESMC² needs")
+    assert text["figure_5"] == "Not stored yet; `bench run --exhibit figure_5 --data a_log` trains it."
+    for name in ("table_vi", "figure_7"):
+        assert f"`bench run --exhibit {name} --data a_log` trains them." in text[name]
+    assert text["figure_7"].startswith("There is no model with and without Sample Calibration.")
+    assert text["gap"] == "Nothing to show: a log has no true probabilities."
+    assert not [*tmp_path.glob("*.png")] or all("table_vi" in path.name for path in tmp_path.glob("*.png"))
+
+
+def test_models_without_labels_are_left_out_of_an_exhibit(store: Store, tmp_path: Path) -> None:
+    (study,) = load_studies(store, store.scan())
+    text = exhibits_of(store, tmp_path, "table_vi", "figure_5", "figure_7")
+    cart = f"cart labels (the log {NO_CART['cart']})"
+    visit = f"visits that a user comes back from (the log {NO_CART['visit']})"
+    assert f"a_log: ESM² and ESM² chain need {cart}; a_log: ESMS and ESMC need {cart}, {visit}." in text["table_vi"]
+    assert "ESM² chain, ESMS" not in text["table_vi"].partition("Left out")[0]
+    assert text["figure_5"] == f"Nothing to show. a_log: ESMC needs {cart}, {visit}."
+    assert text["figure_7"].startswith("Nothing to show. a_log: ESMS and ESMC need")
+    assert command(study, "table_vi") == "`bench run --exhibit table_vi --data a_log`"
+    study.dataset = "ga360"
+    assert command(study, "table_vi") == "`bench run --exhibit table_vi --data ga360 --data-dir FOLDER`"
+
+
+def test_calibrated_tables_say_so(store: Store, tmp_path: Path) -> None:
+    say(store.out, make_cell("NL", dataset="a_log"), settings={"calibration": {"mode": "copy"}})
+    text = build_report(store.out, tmp_path / "report", exhibits=["cost"]).read_text()
+    assert listed(text, "What the data say") == [f"a_log (ES): {DAYS}", f"a_log (NL): {CALIBRATED}"]

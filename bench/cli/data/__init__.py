@@ -1,1 +1,1 @@
-"""Work on folders of funnel tables."""
+"""Import, describe, check and calibrate logs, as folders of funnel tables."""

@@ -56,6 +56,8 @@ def folders(
         root = imported_logs(layout).get(name, Path(name))
         below = sorted(path.parent for path in root.glob(f"[!.]*/{MANIFEST}"))
         if root.is_dir() and (not below or (root / MANIFEST).is_file()):
+            if city is not None:
+                chosen([read_manifest(root).city])
             return {root.name: root}
         if below:
             found = {read_manifest(folder).city: folder for folder in below}

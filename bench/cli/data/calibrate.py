@@ -8,12 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from bench.cli import _options as options
+
 if TYPE_CHECKING:
     from bench.data.calibration import CalibrationSummary
 
 
 def calibrate(
-    tables: Annotated[Path, typer.Argument(help="Folder of funnel tables; those of a run lie in OUT/data/tables.")],
+    tables: Annotated[
+        Path,
+        typer.Argument(help="An imported log, or a folder of funnel tables; those of a run lie in OUT/data/tables."),
+    ],
     to: Annotated[Path, typer.Option("--to", metavar="FOLDER", help="New folder for the calibrated tables.")],
     mode: Annotated[
         str, typer.Option(help="copy: the earlier cart label stays; move: it goes to the purchase.")
@@ -22,12 +27,15 @@ def calibrate(
         str, typer.Option(help="Carts that can match: recommendation, or global: also those of search.")
     ] = "recommendation",
     window_days: Annotated[float | None, typer.Option(help="Oldest cart that can match; default: any.")] = None,
+    out: options.Out = Path("runs"),
 ) -> None:
     """Give purchases whose cart lies in an earlier visit that cart, in the training rows of funnel tables.
 
     One to one, the latest unconsumed cart first (ESMC Eq. 14). The folder TABLES stays as it is.
 
     Examples:
+
+    - `bench data calibrate mylog --to calibrated`, then `bench run --data calibrated`
 
     - `bench data calibrate runs/data/tables/FINGERPRINT --to calibrated`
 
@@ -38,8 +46,11 @@ def calibrate(
     from bench.core.errors import UserError
     from bench.core.publish import ensure_folder, publishing
     from bench.data import calibrate as work
+    from bench.runner.layout import Layout
+    from bench.runner.prepare import imported_logs
 
     console = Console(soft_wrap=True, highlight=False)
+    tables = imported_logs(Layout(out)).get(str(tables), tables)
     work.check_request(tables, to, mode=mode, domain=domain, window_days=window_days)
     try:
         ensure_folder(to.absolute().parent)
@@ -49,8 +60,8 @@ def calibrate(
         summary = work.calibrate(tables, staging, mode=mode, domain=domain, window_days=window_days)
     console.print(_table(summary, mode, domain))
     console.print(
-        f"next: read {to / 'exposures.parquet'}, whose training rows have the new cart labels; "
-        f"{to / 'manifest.json'} says how they came about",
+        f"the training rows of {to / 'exposures.parquet'} have the new cart labels, {to / 'manifest.json'} says how "
+        f"they came about; next: bench run --data {to}",
         markup=False,
     )
 

@@ -45,6 +45,7 @@ def describe(
 
     from bench.core.errors import UserError
     from bench.core.publish import ensure_folder, sweep_staging
+    from bench.data.calibration import is_calibrated
     from bench.data.checks import require_columns
     from bench.data.describe.describe import describe as describe_tables
     from reports.describe.page import folder_of, require_replaceable, write_page
@@ -64,7 +65,8 @@ def describe(
     )
     (tables,) = found.values()
     manifest = require_columns(tables)
-    target = to or out / "describe" / folder_of(manifest.dataset, manifest.city)
+    title = f"{manifest.dataset}-calibrated" if is_calibrated(manifest) else manifest.dataset
+    target = to or out / "describe" / folder_of(title, manifest.city)
     require_replaceable(target)
     try:
         parent = ensure_folder(target.absolute().parent)
@@ -80,6 +82,7 @@ def describe(
         description = describe_tables(
             tables, Path(scratch), lambda stage: status.update(f"describing {manifest.dataset}: {stage}")
         )
+        description = description.model_copy(update={"dataset": title})
         status.update("drawing pictures")
         page = write_page(description, target)
     show(description, console)

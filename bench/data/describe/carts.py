@@ -2,7 +2,8 @@
 
 A purchase is one of a user, item and visit. It counts as shown where an exposure has it as its label, as logged where
 the behaviour log has it; its time is that of the log, else of the exposure. Carts are those of the log, and labels of
-exposures whose visit has none of the item in the log. Events without a visit are in no visit.
+exposures whose visit has none of the item in the log. Events without a visit are in no visit. Where tables are
+calibrated, the labels of training rows are not the log's, and no carts.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ WITH logged AS (
     SELECT user, item, visit, CASE WHEN visit IS NULL THEN time END AS second, time, action FROM ({events})
     WHERE action IN ('cart', 'purchase')
 ), shown AS (
-    SELECT user, item, visit, time, cart, purchase FROM exposures WHERE cart = 1 OR purchase = 1
+    SELECT user, item, visit, time, {cart} AS cart, purchase FROM exposures WHERE cart = 1 OR purchase = 1
 ), purchases AS (
     SELECT user, item, visit, second, coalesce(min(time) FILTER (is_event), min(time)) AS time,
            bool_or(NOT is_event) AS shown, bool_or(is_event) AS logged
@@ -55,10 +56,11 @@ ON carted.user = purchases.user AND carted.item = purchases.item AND carted.visi
 _NO_EVENTS = "SELECT user, item, visit, time, '' AS action FROM exposures LIMIT 0"
 
 
-def gather(connection: duckdb.DuckDBPyConnection, has_events: bool) -> None:
+def gather(connection: duckdb.DuckDBPyConnection, has_events: bool, calibrated: bool) -> None:
     """Make the table ``bought``, a row per purchase."""
     events = "SELECT user, item, visit, time, action FROM events" if has_events else _NO_EVENTS
-    connection.execute(_BOUGHT.format(events=events))
+    cart = "CASE WHEN split <> 'train' THEN cart ELSE 0 END" if has_events and calibrated else "cart"
+    connection.execute(_BOUGHT.format(events=events, cart=cart))
 
 
 def carts_of(

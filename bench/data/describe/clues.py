@@ -25,8 +25,11 @@ _UNSEEN = """
         SELECT DISTINCT user, item FROM exposures SEMI JOIN bought USING (user, item)) USING (user, item)"""
 
 
-def clues_of(connection: duckdb.DuckDBPyConnection, has_events: bool, timed: bool) -> Clues:
-    """From the exposures, the events, and the tables ``per_…`` and ``bought``."""
+def clues_of(connection: duckdb.DuckDBPyConnection, has_events: bool, timed: bool, calibrated: bool) -> Clues:
+    """From the exposures, the events, and the tables ``per_…`` and ``bought``.
+
+    Where the tables are ``calibrated``, carts of training rows lie in earlier visits, as they should.
+    """
 
     def number(query: str) -> int:
         return int(connection.execute(query).fetchall()[0][0])
@@ -37,15 +40,17 @@ def clues_of(connection: duckdb.DuckDBPyConnection, has_events: bool, timed: boo
         busiest_user=number("SELECT max(n) FROM per_user"),
         busiest_item=number("SELECT max(n) FROM per_item"),
         repeated=number(_REPEATED) if timed else None,
-        before_exposure=_before(connection) if logged else {},
+        before_exposure=_before(connection, calibrated) if logged else {},
         late_events=number(f"SELECT count(*) FROM events WHERE time > {last} + {DAY}") if logged else None,
         long_visits=long_visits(connection) if timed else None,
         unseen_purchases=number(_UNSEEN) if has_events else None,
     )
 
 
-def _before(connection: duckdb.DuckDBPyConnection) -> dict[str, tuple[int, int]]:
+def _before(connection: duckdb.DuckDBPyConnection, calibrated: bool) -> dict[str, tuple[int, int]]:
     """``before_exposure`` of the labels that have both exposures and events."""
     own = dict.fromkeys(LABELS, "") | {"click": "".join(f" AND {label} = 0" for label in LABELS[1:])}
+    if calibrated:
+        own["cart"] = " AND split <> 'train'"
     found = {label: connection.execute(_BEFORE.format(label=label, own=own[label])).fetchall()[0] for label in LABELS}
     return {label: (rows, early) for label, (rows, early) in found.items() if rows}

@@ -8,6 +8,7 @@ from pathlib import Path
 import duckdb
 
 from bench.core.errors import UserError
+from bench.data.calibration import is_calibrated
 from bench.data.checks import require_columns
 from bench.data.describe.aggregates import aggregate_visits, events_by_kind, outcomes, prepare, split_counts
 from bench.data.describe.carts import carts_of, gather
@@ -68,9 +69,9 @@ def _describe(
         report(f"{key}s")
         outcomes(connection, f"per_{key}", key)
     report("carts and purchases")
-    gather(connection, has_events)
+    gather(connection, has_events, is_calibrated(manifest))
     report("duplicates and order")
-    clues = clues_of(connection, has_events, timed)
+    clues = clues_of(connection, has_events, timed, is_calibrated(manifest))
     found = Description(
         dataset=manifest.dataset,
         city=manifest.city,

@@ -122,10 +122,11 @@ def _large_shares(found: Description, whole: Counts) -> Iterator[Finding]:
         ("item", found.clues.busiest_item, whole.items, ITEM_SHARE, "a banner"),
     ):
         share = n / whole.exposures
+        name = next((f" ({column.top})" for column in found.columns if column.name == key), "")
         if share > bound and share * owners > TIMES_MEAN:
             yield Finding(
                 kind=f"large_{key}",
-                seen=f"One {key} has {100 * share:.1f} % of the exposures ({n:,} of {whole.exposures:,}).",
+                seen=f"One {key}{name} has {100 * share:.1f} % of the exposures ({n:,} of {whole.exposures:,}).",
                 means=f"It may be {what} or an id that stands for “unknown”; all rates are partly its own.",
                 remedy="Look at its rows, and leave them out if no single "
                 f"{'person' if key == 'user' else 'thing'} is behind them.",
