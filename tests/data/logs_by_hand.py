@@ -85,7 +85,10 @@ def by_hand(events: list[Row], rules: Rules) -> tuple[list[Row], list[Row], Coun
             able = [e for e in able if act["time"] - e["time"] <= hours * 3600]
         if able:
             latest = max(e["time"] for e in able)
-            next(e for e in able if e["time"] == latest)[label] = 1
+            taken = next(e for e in able if e["time"] == latest)
+            taken[label] = 1
+            start = min(e["time"] for e in exposures if e["v"] == taken["v"])
+            counts[f"{label}_of_later_split"] += split_of(act["time"], rules) != split_of(start, rules)
         elif not of_item:
             counts[f"{label}_without_exposure"] += 1
         elif min(e["time"] for e in of_item) <= act["time"]:
@@ -105,6 +108,7 @@ def by_hand(events: list[Row], rules: Rules) -> tuple[list[Row], list[Row], Coun
         for row in distinct
         if row["action"] != "view" or all_clicked
     ]
+    counts["repeated_views"] = sum(row["action"] == space for row in distinct) - len(exposures)
     counts["exposures"], counts["events"] = len(exposures), len(behaviour)
     counts["visits"] = len({e["v"] for e in exposures})
     counts["log_visits"] = visit + 1

@@ -144,11 +144,13 @@ class Loops:
             start[row["v"]] = min(row["time"], start.get(row["v"], row["time"]))
             row["place"] = exposure - first[row["v"]] if row["position"] is None else row["position"]
             row["labels"] = {label: row.get(label) or 0 for label in LABELS}
-        splits = self.rules.splits
-        assert splits.valid_from and splits.test_from
         for row in self.shown:
-            day = self.local(start[row["v"]]).date()
-            row["split"] = "train" if day < splits.valid_from else "valid" if day < splits.test_from else "test"
+            row["split"] = self.split(start[row["v"]])
+
+    def split(self, second: int) -> str:
+        splits, day = self.rules.splits, self.local(second).date()
+        assert splits.valid_from and splits.test_from
+        return "train" if day < splits.valid_from else "valid" if day < splits.test_from else "test"
 
     def label(self) -> None:
         hours = self.rules.attribution_hours
@@ -163,9 +165,12 @@ class Loops:
                 if (row["v"] == act["v"] if hours is None else act["time"] - row["time"] <= hours * 3600)
             ]  # fmt: skip
             self.counts[f"{label}_actions"] += 1
+            self.counts[f"{label}_of_later_split"] += 0
             if near:
                 latest = max(row["time"] for row in near)
-                next(row for row in near if row["time"] == latest)["labels"][label] = 1
+                taken = next(row for row in near if row["time"] == latest)
+                taken["labels"][label] = 1
+                self.counts[f"{label}_of_later_split"] += taken["split"] != self.split(act["time"])
             for part, holds in (("late", before), ("early", mine and not before), ("without_exposure", not mine)):
                 self.counts[f"{label}_{part}"] += bool(holds) and not near
         for row in self.shown:

@@ -283,3 +283,20 @@ def test_a_behaviour_log_beside_exposures_gives_the_labels(tmp_path: Path) -> No
     )  # fmt: skip
     assert (manifest.counts["carts"], manifest.counts["clicks"], manifest.counts["events"]) == (2, 4, 6)
     assert last_tables(tmp_path)
+
+
+def test_an_empty_text_is_missing_in_every_format(tmp_path: Path) -> None:
+    rows = lines()
+    rows += [("", 1, rows[0][2], "view", 1, ""), ("7", "", rows[0][2], "view", 1, ""), ("7", 1, "", "view", 1, "")]
+    as_csv(tmp_path / "log.csv", rows)
+    records = [dict(zip(HEADER, row, strict=True)) for row in rows]
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    columns = "'user_id': 'VARCHAR', 'product': 'VARCHAR', 'when': 'VARCHAR', 'event': 'VARCHAR'"
+    query = f"SELECT *, 1.5 AS price, '' AS tags FROM read_json('{tmp_path}/log.jsonl', columns = {{{columns}}})"
+    duckdb.sql(f"COPY ({query}) TO '{tmp_path}/log.parquet' (FORMAT parquet)")
+    found = [imported(tmp_path, files=[f"log.{ending}"]).counts for ending in ("csv", "jsonl", "parquet")]
+    assert [(counts["incomplete_events"], counts["users"]) for counts in found] == [(3, 2)] * 3
+
+
+def test_no_pattern_at_all(tmp_path: Path) -> None:
+    assert "files must match '/'" in refused(tmp_path, files=["/"])

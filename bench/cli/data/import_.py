@@ -97,16 +97,18 @@ def _tell(console: Console, manifest: Manifest, folder: Path, name: str) -> None
 
     from bench.data.tables import LABELS
 
-    parts = ("actions", "late", "early", "without_exposure")
+    parts = ("actions", "late", "early", "without_exposure", "of_later_split")
     labels = [label for label in LABELS if f"{label}_actions" in manifest.counts]
     attributed = {f"{label}_{part}" for label in labels for part in parts}
     table = Table("counted", name, box=box.SIMPLE_HEAD)
     for what, number in manifest.counts.items():
         if what not in attributed:
             table.add_row(what.replace("_", " "), f"{number:,}")
-    actions = Table("actions of the log", "all", "late", "early", "without exposure", box=box.SIMPLE_HEAD)
+    actions = Table(
+        "actions of the log", "all", "late", "early", "without exposure", "of later split", box=box.SIMPLE_HEAD
+    )
     for label in labels:
-        actions.add_row(label, *(f"{manifest.counts[f'{label}_{part}']:,}" for part in parts))
+        actions.add_row(label, *(f"{manifest.counts.get(f'{label}_{part}', 0):,}" for part in parts))
     for each in (table, actions) if labels else (table,):
         for column in each.columns[1:]:
             column.justify = "right"

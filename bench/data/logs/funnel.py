@@ -98,7 +98,7 @@ def write_funnel(
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     for table in ("users", "items"):
-        _write_side_table(connection, folder, table)
+        counts.update(_write_side_table(connection, folder, table))
     manifest = _manifest(connection, folder, log, plan, counts)
     report("checksums", 0, 0)
     write_manifest(folder, manifest)
@@ -110,11 +110,15 @@ def _writer(folder: Path, table: str, schema: pa.Schema) -> pq.ParquetWriter:
     return pq.ParquetWriter(table_path(folder, table), schema, compression="zstd", use_dictionary=repeated)
 
 
-def _write_side_table(connection: duckdb.DuckDBPyConnection, folder: Path, table: str) -> None:
-    """Write ``raw_users`` or ``raw_items``, if there, in the order of their ids."""
+def _write_side_table(connection: duckdb.DuckDBPyConnection, folder: Path, table: str) -> dict[str, int]:
+    """Write ``raw_users`` or ``raw_items``, if there, in the order of their ids; counts the exposures that find none.
+
+    Raises:
+        UserError: an id has several rows, or no exposure finds one.
+    """
     key, relation = table[:-1], f"raw_{table}"
     if not connection.execute("SELECT 1 FROM information_schema.tables WHERE table_name = ?", [relation]).fetchall():
-        return
+        return {}
     known = f"FROM {relation} WHERE {key} IS NOT NULL"
     twice = connection.execute(
         f"SELECT {key}, count(*) {known} GROUP BY 1 HAVING count(*) > 1 ORDER BY 1 LIMIT 1"
@@ -125,6 +129,16 @@ def _write_side_table(connection: duckdb.DuckDBPyConnection, folder: Path, table
         )
     target = text(table_path(folder, table))
     connection.execute(f"COPY ({known} ORDER BY {key}) TO {target} (FORMAT parquet)")
+    exposures = f"read_parquet({text(table_path(folder, 'exposures'))})"
+    query = f"SELECT count(*), min({key}), (SELECT count(*) FROM {exposures}) FROM {exposures}"
+    found = f"(SELECT {key} FROM read_parquet({target}))"
+    lost, example, rows = connection.execute(f"{query} ANTI JOIN {found} USING ({key})").fetchall()[0]
+    if lost == rows:
+        raise UserError(
+            f"the {table} must have rows of {table} that have exposures, but have none: {key} {example!r} has no row; "
+            "look at their key and how it is written."
+        )
+    return {f"exposures_without_{key}_row": lost}
 
 
 def _split_days(connection: duckdb.DuckDBPyConnection, staged: Staged, rules: Rules) -> tuple[int, int] | None:
@@ -196,7 +210,7 @@ def _manifest(
             **log.settings,
         },
         lacks=lacks,
-        notes=(*_notes(plan), *log.notes),
+        notes=(*_notes(plan, counts), *log.notes),
     )
 
 
@@ -224,8 +238,8 @@ def _day(second: int, plan: Plan) -> str:
     return day_of((second + offset) // 86_400).isoformat()
 
 
-def _notes(plan: Plan) -> tuple[str, ...]:
-    """What stands for an exposure, and which action counts for which."""
+def _notes(plan: Plan, counts: Mapping[str, int]) -> tuple[str, ...]:
+    """What stands for an exposure, which action counts for which, and which look ahead."""
     notes = []
     if plan.rules.shape == "events":
         what = "view" if space(plan.staged) == "view" else "click"
@@ -240,4 +254,6 @@ def _notes(plan: Plan) -> tuple[str, ...]:
             f"{', '.join(plan.attributed).capitalize()} labels: an action counts for the latest exposure of its user "
             f"and item before it {where}."
         )
+    if later := sum(counts.get(f"{label}_of_later_split", 0) for label in plan.attributed):
+        notes.append(f"{later:,} actions of the days of a later split gave a label to an exposure of an earlier one.")
     return tuple(notes)

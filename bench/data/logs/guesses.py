@@ -38,11 +38,23 @@ NAMES: dict[str, tuple[str, ...]] = {
     "position": ("position", "pos", "rank", "slot", "itemposition", "displayposition", "productlistposition"),
     "domain": ("domain", "scene", "scenario", "channel", "page", "pagetype", "list", "listname", "source"),
     "click": ("click", "clicked", "isclick", "isclicked", "clk", "clicklabel", "labelclick"),
-    "cart": ("cart", "carted", "addtocart", "iscart", "addcart", "atc", "cartlabel", "labelcart"),
+    "cart": ("cart", "carted", "addtocart", "iscart", "addcart", "atc", "iscarted", "cartlabel", "labelcart"),
     "wish": ("wish", "wished", "wishlist", "fav", "favorite", "favourite", "collect", "iswish", "isfav"),
     "purchase": (
         *("purchase", "purchased", "ispurchase", "conversion", "converted", "isconversion", "conv", "buy", "bought"),
-        *("isbuy", "order", "ordered", "pay", "paid", "purchaselabel", "labelpurchase"),
+        *(
+            "isbuy",
+            "ispurchased",
+            "isbought",
+            "isordered",
+            "isconverted",
+            "order",
+            "ordered",
+            "pay",
+            "paid",
+            "purchaselabel",
+            "labelpurchase",
+        ),
     ),
 }
 #: What a value of the action column means: the first pattern that it matches (without case, dashes, underscores).

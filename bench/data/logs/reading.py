@@ -1,7 +1,7 @@
 """Files of a log as DuckDB relations: Parquet, CSV and JSON lines, plain or compressed; what is wrong by file and line.
 
 Columns of CSV and JSON lines are read as texts, so that 007 is not 7; those of Parquet have the types of the files: the
-wider one where they differ (a text, where one file has numbers and another texts).
+wider one where they differ (a text, where one file has numbers and another texts). An empty text is missing.
 """
 
 from __future__ import annotations
@@ -54,8 +54,7 @@ class Relation:
                 for path in self.paths[1:]:
                     found = _types(connection, f"read_parquet({text(path)})")
                     _same_columns(path, sorted(found), self.paths[0], sorted(self.columns))
-                return
-            if self.format == "csv":
+            elif self.format == "csv":
                 header = list(spec.names) if not spec.header else _header(self.paths[0], spec.delimiter)
                 for path in self.paths[1:] if spec.header else ():
                     _same_columns(path, _header(path, spec.delimiter), self.paths[0], header)
@@ -71,6 +70,10 @@ class Relation:
                     )
                 self.columns = {column: "VARCHAR[]" if column in lists else "VARCHAR" for column in sniffed}
                 self.sql = f"read_json({paths}, format = 'newline_delimited', columns = {_struct(self.columns)})"
+        texts = [name(column) for column, kind in self.columns.items() if kind == "VARCHAR"]
+        if self.format != "csv" and texts:  # CSV is read so
+            replaced = ", ".join(f"nullif({column}, '') AS {column}" for column in texts)
+            self.sql = f"(SELECT * REPLACE ({replaced}) FROM {self.sql})"
 
     @property
     def title(self) -> str:
@@ -123,7 +126,7 @@ def find(patterns: Sequence[str], root: Path) -> list[Path]:
         relative = str(path.relative_to(path.anchor)) if path.is_absolute() else pattern
         try:
             matches = [each for each in start.glob(relative) if each.is_file()]
-        except ValueError:  # no pattern at all
+        except (ValueError, IndexError):  # no pattern at all
             matches = []
         if not matches:
             raise UserError(f"files must match {pattern!r} in {root}, but there are none; mend the path.")

@@ -19,7 +19,7 @@ class Splits(_Rule):
 
     valid_from: date | None = Field(None, description="first local day of validation")
     test_from: date | None = Field(None, description="first local day of the test")
-    valid_share: float = Field(0.1, gt=0.0, lt=1.0, description="without days: share of the exposures, in whole days")
+    valid_share: float = Field(0.1, gt=0.0, lt=1.0, description="without days: share of the views, in whole days")
     test_share: float = Field(0.2, gt=0.0, lt=1.0, description="the same of the test")
     first: date | None = Field(None, description="first local day that is read at all")
     last: date | None = Field(None, description="last local day that is read at all")

@@ -5,10 +5,13 @@
 - A visit is one user's: a value of the visit column, a local day, or the rows without a gap of inactivity between them;
   in a log without times, its rows of one split.
 - An exposure is a row of a table of exposures, or the first view of an item in a visit of a log of events.
+  Later views of the item in its visit are counted as ``repeated_views``.
 - A label is 1 where an action of that user and item comes at or after the exposure: it counts for the latest exposure
   before it, in the same visit or within the attribution window. Other actions stay events and are counted: ``late``
   ones after an exposure of another visit (or too long ago), ``early`` ones before the first exposure, and those
-  ``without_exposure``. A click is implied where a cart, wish or purchase has none.
+  ``without_exposure``. Those that count although they are of the days of a later split than their exposure (a visit
+  over midnight, a window) are counted as ``of_later_split``. A click is implied where a cart, wish or purchase has
+  none.
 """
 
 from __future__ import annotations
@@ -136,7 +139,7 @@ def _acts(plan: Plan) -> str:
         ),
         earlier AS (SELECT {key}, item, time, min(exposure) AS exposure FROM candidates GROUP BY ALL),
         firsts AS (SELECT user, item, min(time) AS first FROM candidates GROUP BY ALL)
-        SELECT actions.action, CASE WHEN {near} THEN earlier.exposure END AS exposure,
+        SELECT actions.action, actions.time, CASE WHEN {near} THEN earlier.exposure END AS exposure,
                firsts.first IS NULL AS without, coalesce(firsts.first <= actions.time, false) AS shown_before
         FROM actions
         ASOF LEFT JOIN earlier
@@ -160,13 +163,7 @@ def _exposed(plan: Plan) -> str:
     labels |= {label: f"CAST(coalesce(shown.{label}, 0) AS UTINYINT)" for label in staged.given}
     later = ", ".join(labels[label] for label in LABELS[1:])
     clicked = "1::UTINYINT" if plan.clicked else labels["click"]
-    if "split" in columns:
-        split = "shown.split"
-    else:
-        assert plan.split_days is not None
-        valid, test = plan.split_days
-        day = f"{staged.local('starts.start')} // {_DAY}"
-        split = f"CASE WHEN {day} < {valid} THEN 'train' WHEN {day} < {test} THEN 'valid' ELSE 'test' END"
+    split = "shown.split" if "split" in columns else _split_of(plan, "starts.start")
     position = "CAST(shown.exposure - starts.first AS INTEGER)"
     if "position" in columns:
         position = f"coalesce(shown.position, {position})"
@@ -183,6 +180,14 @@ def _exposed(plan: Plan) -> str:
                {clicked} AS {CLICKED}
         FROM shown JOIN starts USING (v) LEFT JOIN labelled ON labelled.exposure = shown.exposure
         ORDER BY shown.exposure"""
+
+
+def _split_of(plan: Plan, column: str) -> str:
+    """SQL: the split of the day of a time."""
+    assert plan.split_days is not None
+    valid, test = plan.split_days
+    day = f"{plan.staged.local(column)} // {_DAY}"
+    return f"CASE WHEN {day} < {valid} THEN 'train' WHEN {day} < {test} THEN 'valid' ELSE 'test' END"
 
 
 def _behaved(plan: Plan) -> str:
@@ -217,6 +222,9 @@ def _counts(connection: duckdb.DuckDBPyConnection, rows: str, plan: Plan, visits
         "events": "SELECT count(*) FROM behaved",
         "search_carts": f"SELECT count_if(action = 'cart' AND domain = '{DOMAINS[1]}') FROM behaved",
     }
+    if plan.rules.shape == "events":
+        code = CODES.index(space(plan.staged))
+        queries["repeated_views"] = f"SELECT count_if(action = {code}) - (SELECT count(*) FROM exposed) FROM logged"
     for label in plan.attributed:
         of = f"FROM acts WHERE action = {CODES.index(label)}"
         queries |= {
@@ -225,6 +233,11 @@ def _counts(connection: duckdb.DuckDBPyConnection, rows: str, plan: Plan, visits
             f"{label}_early": f"SELECT count(*) {of} AND exposure IS NULL AND NOT shown_before AND NOT without",
             f"{label}_without_exposure": f"SELECT count(*) {of} AND without",
         }
+        if plan.split_days is not None:
+            later = f"JOIN exposed USING (exposure) WHERE acts.action = {CODES.index(label)}"
+            queries[f"{label}_of_later_split"] = (
+                f"SELECT count(*) FROM acts {later} AND {_split_of(plan, 'acts.time')} <> split"
+            )
     selected = ", ".join(f"({query}) AS {name(key)}" for key, query in queries.items())
     found = connection.execute(f"SELECT {selected}").fetchall()[0]
     return {key: int(value or 0) for key, value in zip(queries, found, strict=True)}
