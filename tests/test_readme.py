@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.main import get_command
@@ -55,18 +56,24 @@ def test_the_model_of_the_readme_can_be_trained(tmp_path: Path, monkeypatch: pyt
 
 @pytest.mark.parametrize("line", dict.fromkeys(line for line in COMMANDS if re.match(r"bench [a-z-]", line)))
 def test_every_command_of_the_readme_is_understood(line: str) -> None:
-    name, *arguments = shlex.split(line)[1:]
-    group = get_command(application())
-    command = group.commands[name]  # type: ignore[attr-defined]
+    command, (name, *arguments) = get_command(application()), shlex.split(line)
+    while commands := getattr(command, "commands", {}):
+        name, *arguments = arguments
+        command = commands[name]
     context = command.make_context(name, arguments)
     override(Config(), context.params.get("changes") or [])
+
+
+def options_of(command: Any) -> set[str]:
+    """All options of a command and of the commands in it."""
+    own = {name for parameter in command.params for name in parameter.opts}
+    return own.union(*map(options_of, getattr(command, "commands", {}).values()))
 
 
 @pytest.mark.parametrize("text", dict.fromkeys(text for text in INLINE if text.startswith("--")))
 def test_every_option_of_the_readme_exists(text: str) -> None:
     option, *values = text.split()
-    commands = get_command(application()).commands.values()  # type: ignore[attr-defined]
-    assert option in {name for command in commands for parameter in command.params for name in parameter.opts}
+    assert option in options_of(get_command(application()))
     if option == "--set":
         override(Config(), values)
 
