@@ -29,13 +29,33 @@ class SeparateInputs(nn.Module):
         self.cvr.reset(derive(seed, "cvr"))
 
     def forward(self, batch: Batch) -> Tensor:
-        first = self.ctr(batch)
-        if not self.training:
-            return torch.cat([first, self.cvr(batch)], 1)
-        second, clicked = torch.zeros_like(first), Labels(*batch.labels.unbind(1)).click.nonzero().flatten()
-        if len(clicked):
-            second = second.index_copy(0, clicked, self.cvr(some_rows(batch, clicked)))
+        return self.assemble(batch, self.look_up(batch))
+
+    def look_up(self, batch: Batch) -> tuple[Tensor, ...]:
+        """As of :class:`FunnelInputs`, for the CTR estimator and then for the rows that the CVR estimator reads."""
+        read, _ = self._read(batch)
+        return *self.ctr.look_up(batch), *(() if read is None else self.cvr.look_up(read))
+
+    def assemble(self, batch: Batch, found: tuple[Tensor, ...]) -> Tensor:
+        """[B, 2 W]."""
+        read, rows = self._read(batch)
+        half = len(found) if read is None else len(found) // 2
+        first = self.ctr.assemble(batch, found[:half])
+        if read is None:
+            return torch.cat([first, torch.zeros_like(first)], 1)
+        second = self.cvr.assemble(read, found[half:])
+        if rows is not None:
+            row = rows.new_zeros(len(first)).index_copy_(0, rows, torch.arange(len(rows), device=rows.device))
+            clicked = Labels(*batch.labels.unbind(1)).click > 0
+            second = torch.where(clicked.unsqueeze(1), second.index_select(0, row), 0.0)
         return torch.cat([first, second], 1)
+
+    def _read(self, batch: Batch) -> tuple[Batch | None, Tensor | None]:
+        """The batch that the CVR estimator reads, None for nothing, and its rows, None for all."""
+        if not self.training:
+            return batch, None
+        clicked = Labels(*batch.labels.unbind(1)).click.nonzero().flatten()
+        return (some_rows(batch, clicked), clicked) if len(clicked) else (None, clicked)
 
 
 def some_rows(batch: Batch, rows: Tensor) -> Batch:

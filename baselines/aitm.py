@@ -38,7 +38,6 @@ class AITM(FunnelModule):
         width = config.hidden[-1]
         self.to_ctcar, self.to_ctcvr = (Transfer(width, config.activation, config.dropout) for _ in STEPS[1:])
         self.heads = Towers(STEPS, width, (), 1)
-        self.clipped = torch.zeros(2)
 
     def compose(self, x: Tensor) -> FunnelOutput:
         click, action, purchase = self.towers(x)
@@ -51,10 +50,6 @@ class AITM(FunnelModule):
     def losses(self, output: FunnelOutput, labels: Labels) -> dict[str, Tensor]:
         assert output.ctcar is not None
         ctr, ctcar, ctcvr = (p.yes.exp() for p in (output.ctr, output.ctcar, output.ctcvr))
-        self.clipped = torch.stack([(p > ctr).double().mean() for p in (ctcar, ctcvr)])
+        self.noted |= {name: (p > ctr).double().mean() for name, p in (("clipped_car", ctcar), ("clipped_cvr", ctcvr))}
         calibrator = ((ctcar - ctr).relu() + (ctcvr - ctcar).relu()).mean()
         return super().losses(output, labels) | {"calibrator": self.config.weight_calibrator * calibrator}
-
-    def notes(self) -> dict[str, float]:
-        """``clipped_car``, ``clipped_cvr``: shares of the last training batch for which they were clipped at 1."""
-        return super().notes() | dict(zip(("clipped_car", "clipped_cvr"), self.clipped.tolist(), strict=True))

@@ -38,13 +38,11 @@ class Counterfactual(FunnelModule):
     """
 
     knobs: ClassVar[tuple[str, ...]] = ("propensity_clip", "weight_risk")
-    #: Share of clipped propensities, of the last training batch.
-    clipped: Tensor | float = float("nan")
 
     def propensity(self, output: FunnelOutput) -> Tensor:
         """[B], without a gradient."""
         found, least = output.ctr.probability().detach(), self.config.propensity_clip
-        self.clipped = (found < least).double().mean()
+        self.noted["clipped_propensities"] = (found < least).double().mean()
         return found.clamp_min(least)
 
     def losses(self, output: FunnelOutput, labels: Labels) -> dict[str, Tensor]:
@@ -54,7 +52,3 @@ class Counterfactual(FunnelModule):
     def risks(self, click: Tensor, error: Tensor, propensity: Tensor, output: FunnelOutput) -> dict[str, Tensor]:
         """The terms beside those of CTR and CTCVR, from columns [B]."""
         raise NotImplementedError
-
-    def notes(self) -> dict[str, float]:
-        """``clipped_propensities``: share of the last training batch."""
-        return super().notes() | {"clipped_propensities": float(self.clipped)}

@@ -16,4 +16,4 @@ class GlobalCarts(FunnelModule):
         terms = super().losses(output, labels)
         assert output.ctcar is not None
         loss = output.ctcar.cross_entropy(labels.click * labels.global_cart).mean()
-        return terms | {"ctcar_global": self.config.weight_global * loss}
+        return terms | {"ctcar_global": self.coefficient("weight_global") * loss}

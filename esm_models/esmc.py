@@ -41,7 +41,7 @@ class ESMC(FunnelModule):
         terms = super().losses(output, labels)
         if self.config.constraint_weight > 0.0:
             divergence = DIVERGENCES[self.config.constraint]
-            terms["constraint"] = self.config.constraint_weight * divergence(
+            terms["constraint"] = self.coefficient("constraint_weight") * divergence(
                 self.towers.tower("car"), self.towers.tower("cvr")
             )
         return terms

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from bench.core.config import Config, variant
 
 #: Raise it when stored cells of an older version must not be mixed with new ones.
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 
 def canonical(value: Any) -> str:

@@ -12,6 +12,7 @@ from bench.core.errors import UserError, unknown
 Constraint = Literal["gaussian", "softmax", "softmax_unit"]
 Calibration = Literal["copy", "move", "none"]
 Action = Literal["cart", "wish", "cart_wish", "cart_wish_intent"]
+Precision = Literal["auto", "float32", "bfloat16"]
 
 
 class Config(BaseModel):
@@ -81,6 +82,12 @@ class Config(BaseModel):
     warmup: float = Field(0.05, ge=0.0, le=1.0, description="share of all steps with linear warm-up")
     batch_size: PositiveInt = 1024
     epochs: PositiveInt = 1
+    order: Literal["common", "own"] = Field(
+        "common", description="order of the training visits: the same for all seeds, or each seed's own"
+    )
+    precision: Precision = Field(
+        "auto", description="of the towers' matrix products; auto: bfloat16 where the hardware has it"
+    )
 
     def used_by(self, knobs: Iterable[str]) -> Config:
         """This configuration with every model knob outside ``knobs`` at its default (``None`` keys)."""
@@ -107,6 +114,9 @@ MODEL_KNOBS: tuple[str, ...] = (
     "weight_car",
     "weight_global",
 )
+
+#: Knobs that only weigh a term of the loss: cells that differ in nothing else can be trained together.
+COEFFICIENTS: tuple[str, ...] = ("constraint_weight", "weight_global")
 
 PRESETS: dict[str, Config] = {
     # ESMC, section VI-A: AdagradDecay 0.005, batch 1024, one epoch, LeakyReLU, top-k 50, weights 1.

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import hashlib
 import os
 import shutil
+import socket
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +17,8 @@ from pathlib import Path
 from bench.core.errors import UserError
 
 _STAGING = ".staging-"
+#: Seconds after which a folder that another machine left unchanged is nobody's: its process cannot be asked.
+_ABANDONED = 7 * 24 * 3600
 
 
 def checksum(path: Path) -> str:
@@ -47,7 +52,7 @@ def publishing(final: Path) -> Iterator[Path]:
     Where ``final`` appeared meanwhile (another process was faster), the new folder is dropped.
     """
     ensure_folder(final.parent)
-    staging = final.parent / f"{_STAGING}{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    staging = final.parent / f"{_STAGING}{os.getpid()}-{_machine()}-{uuid.uuid4().hex[:8]}"
     staging.mkdir()
     try:
         yield staging
@@ -93,14 +98,37 @@ def alone(lock: Path, what: str) -> Iterator[None]:
 
 
 def sweep_staging(parent: Path) -> int:
-    """Remove staging folders below ``parent`` whose process is gone; returns how many."""
+    """Remove staging folders below ``parent`` whose process is gone; returns how many.
+
+    Those of other machines, which may share the storage, go when they have not changed for a week.
+    """
     removed = 0
     for folder in parent.rglob(f"{_STAGING}*"):
-        pid = folder.name.removeprefix(_STAGING).partition("-")[0]
-        if pid.isdigit() and not _alive(int(pid)):
+        pid, *more = folder.name.removeprefix(_STAGING).split("-")
+        if not pid.isdigit():
+            continue
+        ours = len(more) < 2 or more[0] == _machine()  # older versions named no machine
+        if not _alive(int(pid)) if ours else _unchanged(folder) > _ABANDONED:
             shutil.rmtree(folder, ignore_errors=True)
             removed += 1
     return removed
+
+
+@functools.cache
+def _machine() -> str:
+    """Tells process ids of this machine, since it started, and of this container from those of others."""
+    known = [socket.gethostname()]
+    with contextlib.suppress(OSError):
+        known += [Path("/proc/sys/kernel/random/boot_id").read_text(), str(Path("/proc/self/ns/pid").readlink())]
+    return hashlib.sha256("\n".join(known).encode()).hexdigest()[:8]
+
+
+def _unchanged(folder: Path) -> float:
+    """Seconds since something appeared in the folder or left it; 0 where it has just gone."""
+    try:
+        return time.time() - folder.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _alive(pid: int) -> bool:

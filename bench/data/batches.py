@@ -18,6 +18,7 @@ from torch.utils.data import Dataset
 from bench.core.config import Action, Calibration
 from bench.data.encoded import LABEL_COLUMNS, EncodedCity
 from bench.data.numbers import Numbers
+from bench.data.order import Order
 from bench.data.tables import ACTIONS, DOMAINS
 
 BLOCK_ROWS = 8
@@ -163,7 +164,7 @@ class BatchMaker:
 class Batches(Dataset[Batch]):
     """The batches of some rows in a given order, by number."""
 
-    def __init__(self, maker: BatchMaker, order: NDArray[np.int64], size: int) -> None:
+    def __init__(self, maker: BatchMaker, order: Order, size: int) -> None:
         self.maker, self.order, self.size = maker, order, size
 
     def __len__(self) -> int:
@@ -176,19 +177,3 @@ class Batches(Dataset[Batch]):
 
     def __iter__(self) -> Iterator[Batch]:
         return (self[index] for index in range(len(self)))
-
-
-def shuffled_by_visit(visit: NDArray[np.int32], first: int, seed: int) -> NDArray[np.int64]:
-    """Row numbers with the visits in random order and the rows of each visit together.
-
-    Args:
-        visit: visit of each row; the rows of a visit are contiguous.
-        first: row number of the first row.
-        seed: decides the order; equal for all models.
-    """
-    starts = np.flatnonzero(np.r_[True, visit[1:] != visit[:-1]]) if len(visit) else np.zeros(0, dtype=np.int64)
-    lengths = np.diff(np.r_[starts, len(visit)])
-    order = np.random.default_rng(seed).permutation(len(starts))
-    starts, lengths = starts[order], lengths[order]
-    ends = np.cumsum(lengths)
-    return first + np.repeat(starts - (ends - lengths), lengths) + np.arange(len(visit))

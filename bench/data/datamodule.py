@@ -1,4 +1,4 @@
-"""One LightningDataModule for every model: the same rows in the same order for the same seed."""
+"""One LightningDataModule for every model: the same rows in the same order, for the same seed or for all seeds."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from torch.utils.data import DataLoader
 
 from bench.core.config import Calibration, Config
 from bench.core.seeding import derive
-from bench.data.batches import Batch, Batches, BatchMaker, shuffled_by_visit
+from bench.data.batches import Batch, Batches, BatchMaker
 from bench.data.encoded import EncodedCity
 from bench.data.numbers import numbers_of
+from bench.data.order import Stored, training_order
 
 #: Rows of a batch when nothing is learned from it; more would only cost memory.
 EVALUATION_ROWS = 2048
@@ -22,8 +23,9 @@ class FunnelDataModule(pl.LightningDataModule):
     """Batches of one encoded city.
 
     Training batches have exactly ``config.batch_size`` rows (the last one fewer), visits in an order that
-    depends on (seed, epoch) only, and carts calibrated as ``calibration`` says. Validation and test
-    batches are in stored order with the labels as they were observed. Without ``histories`` none are read.
+    depends on the epoch only, and on the seed where ``config.order`` is "own" (see :mod:`bench.data.order`),
+    and carts calibrated as ``calibration`` says. Validation and test batches are in stored order with the
+    labels as they were observed. Without ``histories`` none are read.
     """
 
     def __init__(
@@ -41,8 +43,8 @@ class FunnelDataModule(pl.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Batch]:
         epoch = self.trainer.current_epoch if self.trainer is not None else 0
         rows = self.city.rows("train")
-        visit = np.asarray(self.city.visit[rows.start : rows.stop])
-        order = shuffled_by_visit(visit, rows.start, derive(self.seed, "order", epoch))
+        seed = 0 if self.config.order == "common" else self.seed
+        order = training_order(np.asarray(self.city.visit[rows]), rows.start, derive(seed, "order", epoch))
         return _loader(Batches(self._maker(self.calibration), order, self.config.batch_size))
 
     def val_dataloader(self) -> DataLoader[Batch]:
@@ -53,8 +55,7 @@ class FunnelDataModule(pl.LightningDataModule):
 
     def _in_order(self, split: str) -> DataLoader[Batch]:
         rows = self.city.rows(split)
-        order = np.arange(rows.start, rows.stop, dtype=np.int64)
-        return _loader(Batches(self._maker("none"), order, EVALUATION_ROWS))
+        return _loader(Batches(self._maker("none"), Stored(rows.start, rows.stop), EVALUATION_ROWS))
 
     def _maker(self, calibration: Calibration) -> BatchMaker:
         config = self.config

@@ -110,16 +110,45 @@ class FunnelInputs(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """[B, width]."""
-        fields, items, events = self._embedded(batch)
-        parts = [fields]
+        return self.assemble(batch, self.look_up(batch))
+
+    def look_up(self, batch: Batch) -> tuple[Tensor, ...]:
+        """What the tables have for a batch, each table looked up once, with vectors of its width in the last dimension:
+        all fields [B, F, …] and events [C · L, …], or where items have a table of their own the other fields
+        [B, F - 1, …], items [B, …] and events.
+        """
+        rows, columns = batch.ids.shape
+        ids = fill(batch.ids, self.bags)
+        events = batch.events.reshape(-1) if self.context is not None else batch.events.new_zeros(0)
+        if self.items is None:
+            found = self.table(torch.cat([ids.view(-1), events]))
+            own, of_events = found.split([rows * columns, len(events)])
+            return pool(own.view(rows, columns, -1), ids == batch.ids, self.bags), of_events
+        item = self.item
+        assert item is not None
+        after = ids[:, item + 1 :] - self.items.rows
+        others: Tensor = self.table(torch.cat([ids[:, :item], after], dim=1))
+        counted = ids == batch.ids
+        bags = [bag.left_by(bag.start > item) for bag in self.bags]
+        others = pool(others, torch.cat([counted[:, :item], counted[:, item + 1 :]], dim=1), bags)
+        found = self.items(torch.cat([ids[:, item], events]) - self.start)
+        return others, *found.split([rows, len(events)])
+
+    def assemble(self, batch: Batch, found: tuple[Tensor, ...]) -> Tensor:
+        """[B, width] from what :meth:`look_up` found."""
+        fields, *own, events = found
+        items = own[0] if own else None if self.item is None else fields[:, self._item_field()]
+        parts = [fields.flatten(1), *own]
         if self.context is not None:
             assert items is not None
             blocks, length = batch.events.shape
             dim = items.shape[-1]
             context = self.context.index_select(0, batch.contexts.reshape(-1))
             events = (events + context).view(blocks, length, dim)
-            rows = items.new_zeros(blocks * batch.block_rows, dim).index_copy(0, batch.slots, items)
-            rows = rows.view(blocks, batch.block_rows, dim)
+            # A slot without a row takes the first one's item: nothing reads what comes of it.
+            row = batch.slots.new_zeros(blocks * batch.block_rows)
+            row = row.index_copy_(0, batch.slots, torch.arange(len(batch.slots), device=row.device))
+            rows = items.index_select(0, row).view(blocks, batch.block_rows, dim)
             for module, recent in ((self.din, self.din_length), (self.eta, self.eta_length)):
                 if module is not None:
                     first = max(0, length - recent)
@@ -129,24 +158,7 @@ class FunnelInputs(nn.Module):
             parts.append(batch.dense)
         return torch.cat(parts, dim=1)
 
-    def _embedded(self, batch: Batch) -> tuple[Tensor, Tensor | None, Tensor]:
-        """All fields [B, …], the items [B, item_dim] and the events [C · L, item_dim], each table looked up once."""
-        rows, columns = batch.ids.shape
-        ids = fill(batch.ids, self.bags)
-        events = batch.events.reshape(-1) if self.context is not None else batch.events.new_zeros(0)
-        if self.items is None:
-            found = self.table(torch.cat([ids.view(-1), events]))
-            own, of_events = found.split([rows * columns, len(events)])
-            own = own.view(rows, columns, -1)
-            items = None if self.item is None else own[:, self.item]
-            return pool(own, ids == batch.ids, self.bags).reshape(rows, -1), items, of_events
-        item = self.item
-        assert item is not None
-        after = ids[:, item + 1 :] - self.items.rows
-        others: Tensor = self.table(torch.cat([ids[:, :item], after], dim=1))
-        counted = ids == batch.ids
-        bags = [bag.left_by(bag.start > item) for bag in self.bags]
-        others = pool(others, torch.cat([counted[:, :item], counted[:, item + 1 :]], dim=1), bags)
-        found = self.items(torch.cat([ids[:, item], events]) - self.start)
-        items, of_events = found.split([rows, len(events)])
-        return torch.cat([others.reshape(rows, -1), items], dim=1), items, of_events
+    def _item_field(self) -> int:
+        """Which field the item is: its column, less those that multi-valued fields before it have more than one."""
+        assert self.item is not None
+        return self.item - sum(bag.stop - bag.start - 1 for bag in self.bags if bag.start < self.item)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from bench.core.config import Config
+from bench.core.config import COEFFICIENTS, Config
 from bench.core.seeding import derive
 from bench.data.batches import Batch, Labels
 from bench.modeling.inputs import FunnelInputs, InputShape
@@ -17,6 +18,7 @@ from bench.modeling.outputs import FunnelOutput
 from bench.nn.embedding import EmbeddingTable
 from bench.nn.mlp import Towers
 from bench.nn.optimisers import AdagradDecay, Adam, RowOptimizer
+from bench.nn.precision import dtype_of
 from bench.nn.uncertainty import UncertaintyWeights
 
 
@@ -46,13 +48,20 @@ class FunnelModule(pl.LightningModule):
     def __init__(self, config: Config, shape: InputShape, seed: int = 0) -> None:
         super().__init__()
         self.config, self.seed = config, seed
+        self.dtype_of_products = dtype_of(config.precision)
+        #: Facts about the last training batch that end up in the record's notes, each [].
+        self.noted: dict[str, Tensor] = {}
+        for name in COEFFICIENTS:
+            self.register_buffer(f"_{name}", torch.tensor(getattr(config, name)), persistent=False)
         self.inputs = self.make_inputs(shape)
         self.build(self.inputs.width)
         self.uncertainty = UncertaintyWeights(self._tasks()) if config.task_weighting == "uncertainty" else None
         self.reset()
 
     def make_inputs(self, shape: InputShape) -> Any:
-        """The module from a batch to [B, width], with ``width`` and ``reset(seed)``."""
+        """The module from a batch to [B, width], with ``width``, ``reset(seed)``, and the two steps ``look_up`` and
+        ``assemble`` of :class:`FunnelInputs`.
+        """
         return FunnelInputs(self.config, shape)
 
     @classmethod
@@ -85,7 +94,11 @@ class FunnelModule(pl.LightningModule):
                         layer.reset_parameters()  # type: ignore[operator]
 
     def forward(self, batch: Batch) -> FunnelOutput:
-        return self.compose(self.inputs(batch))
+        return self.output(batch, self.inputs.look_up(batch))
+
+    def output(self, batch: Batch, found: tuple[Tensor, ...]) -> FunnelOutput:
+        """Probabilities from what the input's tables have for the batch."""
+        return self.compose(self.inputs.assemble(batch, found).to(self.dtype_of_products))
 
     def losses(self, output: FunnelOutput, labels: Labels) -> dict[str, Tensor]:
         """Weighted loss terms by name; their sum is minimised. Default: means over all exposures (ESMC Eq. 4)."""
@@ -103,10 +116,17 @@ class FunnelModule(pl.LightningModule):
             terms = self.uncertainty(terms)
         return torch.stack(list(terms.values())).sum()
 
+    def coefficient(self, name: str) -> Tensor:
+        """One of :data:`COEFFICIENTS` as a tensor [], which is each cell's own where several are trained at once."""
+        value: Tensor = self.get_buffer(f"_{name}")
+        return value
+
     def notes(self) -> dict[str, float]:
-        """Facts about the trained parameters that are stored in the cell's record: learned weights, if any."""
+        """Facts that are stored in the cell's record: what was noted of the last training batch, learned weights."""
         learned = {} if self.uncertainty is None else self.uncertainty.weights()
-        return {f"learned_weight_{name}": weight for name, weight in learned.items()}
+        return {name: float(value) for name, value in self.noted.items()} | {
+            f"learned_weight_{name}": weight for name, weight in learned.items()
+        }
 
     def towers_on(self, width: int, *names: str) -> Towers:
         """Twin towers of the configured shape with one logit each."""
@@ -123,6 +143,7 @@ class FunnelModule(pl.LightningModule):
         self.eval()
         terms = self.losses(self.compose(torch.zeros(1, self.inputs.width)), Labels(*[ones] * len(Labels._fields)))
         self.train()
+        self.noted.clear()
         return [name for name, term in terms.items() if name not in self.unweighted and float(term) != 0.0]
 
     # Lightning
@@ -142,20 +163,28 @@ class FunnelModule(pl.LightningModule):
         return {name: value.probability().float() for name, value in self(batch).present()}
 
     def configure_optimizers(self) -> Any:
-        optimizer = self.optimizer()
-        warmup = max(1, round(self.config.warmup * int(self.trainer.estimated_stepping_batches)))
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / warmup))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return with_warmup(self.optimizer(), self.config, int(self.trainer.estimated_stepping_batches))
 
     def optimizer(self) -> RowOptimizer:
-        config, tables = self.config, self.tables()
-        if config.optimizer == "adam":
-            return Adam(self.parameters(), tables, lr=config.learning_rate)
-        return AdagradDecay(
-            self.parameters(),
-            tables,
-            lr=config.learning_rate,
-            initial_accumulator=config.initial_accumulator,
-            decay=config.accumulator_decay,
-            period=config.accumulator_period,
-        )
+        return optimizer_of(self.config, self.parameters(), self.tables())
+
+
+def optimizer_of(config: Config, parameters: Iterable[nn.Parameter], tables: Sequence[EmbeddingTable]) -> RowOptimizer:
+    """The configured optimiser."""
+    if config.optimizer == "adam":
+        return Adam(parameters, tables, lr=config.learning_rate)
+    return AdagradDecay(
+        parameters,
+        tables,
+        lr=config.learning_rate,
+        initial_accumulator=config.initial_accumulator,
+        decay=config.accumulator_decay,
+        period=config.accumulator_period,
+    )
+
+
+def with_warmup(optimizer: RowOptimizer, config: Config, steps: int) -> dict[str, Any]:
+    """What Lightning wants: the optimiser, with a learning rate that rises over the first share of all steps."""
+    warmup = max(1, round(config.warmup * steps))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / warmup))
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

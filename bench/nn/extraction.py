@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.core.seeding import derive
+from bench.nn.experts import mixtures
 from bench.nn.mlp import Towers
 
 
@@ -53,15 +55,17 @@ class ExtractionLevel(nn.Module):
         """
         one = x.dim() == 2
         outputs = self.experts(x if one else x.repeat_interleave(self.count, 0))  # [(T + 1) E, B, H]
-        groups = outputs.unflatten(0, (len(self.groups), self.count))
-        own, shared = groups[:-1], groups[-1:]
-        choice = torch.cat([own, shared.expand_as(own)], 1)  # [T, 2 E, B, H]
         gates = self.gates(x if one else x[:-1]).softmax(-1)  # [T, B, 2 E]
-        mixed = torch.einsum("tbe,tebh->tbh", gates, choice)
-        if self.shared_gate is None:
-            return mixed
-        gate = self.shared_gate(x if one else x[-1:])[0].softmax(-1)  # [B, (T + 1) E]
-        return torch.cat([mixed, torch.einsum("be,ebh->bh", gate, outputs).unsqueeze(0)])
+        weights = [self._among_all(gate, task) for task, gate in enumerate(gates)]
+        if self.shared_gate is not None:
+            weights.append(self.shared_gate(x if one else x[-1:])[0].softmax(-1))
+        return mixtures(torch.stack(weights), outputs)
+
+    def _among_all(self, gate: Tensor, task: int) -> Tensor:
+        """[B, 2 E] of one task, its own experts and the shared ones → [B, (T + 1) E], 0 for those of other tasks."""
+        own, shared = gate[:, : self.count], gate[:, self.count :]
+        before, after = task * self.count, (len(self.groups) - 2 - task) * self.count
+        return torch.cat([F.pad(own, (before, after)), shared], -1)
 
 
 class Extraction(nn.Module):

@@ -1,8 +1,8 @@
 """DIN: attention of the exposed item over the recent history (Zhou et al., KDD 2018, Eq. 3).
 
 Rows of one visit share their history. They come as blocks: C blocks of up to R rows, each with one history of
-L events. The attention unit's first layer over (event, item, event ⊙ item) is split by what it depends on:
-the event part is computed once per block, the item part once per row, only the product part once per pair.
+L events. The attention unit's first layer over (event, item, event ⊙ item) is split by what it depends on: the item
+part is computed once per row, the others are one product of a block's events with a matrix for each of its rows.
 """
 
 from __future__ import annotations
@@ -54,16 +54,15 @@ class InterestAttention(nn.Module):
         Returns:
             [C, R, dim]; zero where the history is empty.
         """
-        c, r, _ = items.shape
-        length, hidden = events.shape[1], self.event.shape[1]
-        per_event = events @ self.event + self.bias  # [C, L, H]
-        per_item = items @ self.item  # [C, R, H]
-        # (e ⊙ t) P = e (t ⊙ P), and 1 · (t T) for the item part: one product per block, [L, D + 1] x [D + 1, R H].
-        scaled = items.transpose(1, 2).contiguous().unsqueeze(-1) * self.product.unsqueeze(1)  # [C, D, R, H]
-        right = torch.cat([scaled.view(c, -1, r * hidden), per_item.reshape(c, 1, r * hidden)], dim=1)
-        left = torch.cat([events, events.new_ones(c, length, 1)], dim=2)
-        unit = torch.bmm(left, right).view(c, length, r, hidden)
-        unit = F.leaky_relu_(unit.add_(per_event.unsqueeze(2)))
-        weights = unit @ self.output + self.output_bias  # [C, L, R]
-        weights = weights * mask.unsqueeze(-1)
+        blocks, rows, dim = items.shape
+        hidden = self.event.shape[1]
+        # e E + (e ⊙ t) P = e (E + diag(t) P): one product per block, [L, D] x [D, R H]. Row d of every right side is
+        # t_d P_d + E_d: a product [C R, 2] x [2, H] for each d.
+        flat = items.reshape(-1, dim)
+        pairs = torch.stack([flat.T, flat.new_ones(dim, blocks * rows)], dim=-1)
+        right = torch.bmm(pairs, torch.stack([self.product, self.event], dim=1))  # [D, C R, H]
+        right = right.view(dim, blocks, rows * hidden).transpose(0, 1).contiguous()
+        per_item = torch.addmm(self.bias, flat, self.item).view(blocks, 1, rows * hidden)
+        unit = F.leaky_relu_(torch.baddbmm(per_item, events, right)).view(-1, hidden)
+        weights = (unit @ self.output + self.output_bias).view(blocks, -1, rows) * mask.unsqueeze(-1)  # [C, L, R]
         return torch.bmm(weights.transpose(1, 2), events)

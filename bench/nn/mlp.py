@@ -16,7 +16,9 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {"leaky_relu": nn.LeakyReLU, "relu": n
 class Towers(nn.Module):
     """T MLPs of the same shape, one batched matrix product per layer for all of them.
 
-    Every tower is initialised from its name, so that the tower ``ctr`` starts equal in all models.
+    Every tower is initialised from its name, so that the tower ``ctr`` starts equal in all models. Hidden layers are
+    computed in the dtype of the input, with weights rounded to it; a last linear layer always in float32, since the
+    order of rows, and so an AUC, hangs on small differences of logits.
 
     Args:
         names: names of the towers, T of them.
@@ -62,14 +64,17 @@ class Towers(nn.Module):
         return list(zip(self.weights, self.biases, strict=True))
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, inputs] (the same for all towers) or [T, B, inputs] → [T, B, outputs]."""
-        if x.dim() == 2:
-            x = x.expand(len(self.names), *x.shape)
+        """[B, inputs] (the same for all towers) or [T, B, inputs] → [T, B, outputs], in the dtype of the parameters
+        where the last layer is linear, else in that of the input.
+        """
         last = len(self.weights) - 1
+        if last < 0 and x.dim() == 2:
+            return x.expand(len(self.names), *x.shape)
         for layer, (weight, bias) in enumerate(self.layers()):
-            x = torch.baddbmm(bias, x, weight)
-            if layer < last or not self.linear_output:
-                x = self.dropout(self.activation(x))
+            if layer == last and self.linear_output:
+                return _linear(x.to(weight.dtype), weight, bias)
+            x = _linear(x, weight.to(x.dtype), bias.to(x.dtype))
+            x = self.dropout(self.activation(x))
         return x
 
     def logits(self, x: Tensor) -> dict[str, Tensor]:
@@ -80,3 +85,14 @@ class Towers(nn.Module):
         """(weight [in, out], bias [out]) of each layer of one tower: its parameter space θ (ESMC Eq. 17)."""
         index = self.names.index(name)
         return [(weight[index], bias[index, 0]) for weight, bias in self.layers()]
+
+
+def _linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """[B, in] or [T, B, in] → [T, B, out]. One product for all towers where they share the input, so that its gradient
+    is one product as well, in place of T that are added up.
+    """
+    if x.dim() == 3:
+        return torch.baddbmm(bias, x, weight)
+    towers, fan_in, fan_out = weight.shape
+    joined = torch.addmm(bias.view(-1), x, weight.transpose(0, 1).reshape(fan_in, -1))
+    return joined.view(-1, towers, fan_out).transpose(0, 1).contiguous()

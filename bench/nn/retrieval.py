@@ -10,6 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from bench.core.seeding import derive
+from bench.nn.selection import kth_largest
+
+#: Added to the score of an event that takes no part in a softmax.
+NEVER = -1e30
 
 
 class HashRetrieval(nn.Module):
@@ -50,23 +54,29 @@ class HashRetrieval(nn.Module):
         Returns:
             [C, R, dim]; zero where the history is empty.
         """
-        keep = mask.unsqueeze(1)  # [C, 1, L]
-        if events.shape[1] > self.top_k:
-            keep = self.nearest(items, events, mask)
-        scale = items.shape[-1] ** -0.5
-        scores = torch.bmm((items @ self.query) * scale, (events @ self.key).transpose(1, 2))  # [C, R, L]
-        scores = scores.masked_fill(~keep, -torch.inf)
-        weights = torch.nan_to_num(scores.softmax(-1))  # a row without events has no weights at all
-        return torch.bmm(weights, events @ self.value)
+        keep = mask.unsqueeze(1) if events.shape[1] <= self.top_k else self.nearest(items, events, mask)
+        # (t Q) (e K)ᵀ = t (Q Kᵀ) eᵀ and Σ w (e V) = (Σ w e) V: nothing is multiplied for every event.
+        query = _times(items, self.query @ self.key.T * items.shape[-1] ** -0.5)
+        scores = torch.bmm(query, events.transpose(1, 2)) + torch.where(keep, 0.0, NEVER)  # [C, R, L]
+        found = _times(torch.bmm(scores.softmax(-1), events), self.value)
+        return found * mask.any(1)[:, None, None]  # without events the weights are equal, and mean nothing
 
     @torch.no_grad()
     def nearest(self, items: Tensor, events: Tensor, mask: Tensor) -> Tensor:
         """True for the ``top_k`` existing events nearest to each item [C, R, L]; of equal distance the later."""
-        length = events.shape[1]
-        item_bits = (items @ self.projection).sign_()
-        event_bits = (events @ self.projection).sign_()
-        agreement = torch.bmm(item_bits, event_bits.transpose(1, 2))  # bits - 2 * Hamming distance
-        order = agreement * length + torch.arange(length, device=events.device)  # distinct whole numbers
-        order = order.masked_fill(~mask.unsqueeze(1), -torch.inf)
-        smallest = order.topk(self.top_k, dim=-1, sorted=False).values.amin(-1, keepdim=True)
-        return (order >= smallest) & mask.unsqueeze(1)
+        length, bits = events.shape[1], self.projection.shape[1]
+        item_bits = _times(items, self.projection).sign_()
+        event_bits = _times(events, self.projection).sign_()
+        # bits - 2 * Hamming distance lies within ± bits. Times the length, plus the place: distinct whole numbers.
+        # Those of events that do not exist are below the least of the others.
+        least = -bits * length
+        place = torch.where(mask, torch.arange(length, device=events.device), 2 * least - length).unsqueeze(1)
+        order = torch.baddbmm(place.to(items.dtype), item_bits, event_bits.transpose(1, 2), alpha=length)
+        smallest: Tensor = kth_largest(order, self.top_k).clamp_min(least)
+        return order >= smallest
+
+
+def _times(vectors: Tensor, matrix: Tensor) -> Tensor:
+    """[C, N, D] times [D, E] as one product; a batched one would be C of them where cells are trained at once."""
+    blocks, length, dim = vectors.shape
+    return (vectors.reshape(-1, dim) @ matrix).view(blocks, length, -1)

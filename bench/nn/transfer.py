@@ -32,5 +32,5 @@ class Transfer(nn.Module):
         vectors = torch.stack([self.handed(before)[0], own])  # [2, B, k]
         value, key, query = self.parts(vectors.flatten(0, 1)).unflatten(1, vectors.shape[:2])
         weights = ((key * query).sum(-1, keepdim=True) * own.shape[-1] ** -0.5).softmax(0)  # [2, B, 1]
-        mixed: Tensor = (weights * value).sum(0)
+        mixed: Tensor = (weights * value).sum(0).to(own.dtype)
         return mixed

@@ -21,6 +21,7 @@ from bench.runner.events import Progress
 from bench.runner.layout import Layout
 from bench.runner.pool import Pool
 from bench.runner.prepare import encoded_folder, is_prepared
+from bench.runner.together import MOST, WORTH_MEASURING, Group, groups_of
 from bench.training.tracking import Mode
 
 
@@ -122,27 +123,57 @@ def run_cells(
     pool: Pool,
     wandb_mode: Mode = "auto",
     wandb_group: str | None = None,
+    at_once: int = 1,
 ) -> Outcome:
     """Train cells, of which none is stored. A cell that fails does not stop the others.
 
     Args:
         folders: encoded arrays by fingerprint.
         wandb_group: W&B group of all cells; by default each has that of its city.
+        at_once: cells that may be trained at once in one process; see :func:`groups_of`.
     """
     outcome = Outcome()
 
-    def task(cell: Cell) -> tuple[Any, ...]:
-        outside = MODELS.outside(cell.model)
-        return out, cell, folders[cell.fingerprint], wandb_mode, wandb_group, outside and outside.path
+    def task(group: Group) -> tuple[Any, ...]:
+        return out, group, folders[group[0].fingerprint], wandb_mode, wandb_group, _file_of(group[0])
 
-    for cell, reason, error, killed in pool.run(worker.run_cell, cells, task):
-        if killed or error is not None:
-            reason = "its worker process was killed (out of memory?)" if killed else repr(error)
-            worker.fail(Store(out), cell, reason, reason)
-        if reason is None:
-            outcome.done.append(cell)
-            pool.listen(Progress(cell.key, "done"))
-        else:
-            outcome.failed[cell.title] = reason
-            pool.listen(Progress(cell.key, "failed", message=reason))
+    waiting = groups_of(cells, at_once, pool.jobs)
+    while waiting:
+        again: list[Group] = []
+        for group, reasons, error, killed in pool.run(worker.run_cells, waiting, task):
+            if killed and len(group) > 1:  # each by itself, to tell the one that kills from the others
+                again += [(cell,) for cell in group]
+                continue
+            if killed or error is not None:
+                reason = "its worker process was killed (out of memory?)" if killed else repr(error)
+                for cell in group:
+                    worker.fail(Store(out), cell, reason, reason)
+                reasons = [reason] * len(group)
+            for cell, reason in zip(group, reasons, strict=True):
+                if reason is None:
+                    outcome.done.append(cell)
+                    pool.listen(Progress(cell.key, "done"))
+                else:
+                    outcome.failed[cell.title] = reason
+                    pool.listen(Progress(cell.key, "failed", message=reason))
+        waiting = again
     return outcome
+
+
+def best_at_once(cells: Sequence[Cell], folders: Mapping[str, Path], rows: int, pool: Pool) -> int:
+    """How many cells to train at once: :data:`MOST`, or 1 where a measurement says that one by one is faster.
+
+    Args:
+        rows: training rows of all cells; it is not measured for few.
+    """
+    largest = max(groups_of(cells, MOST, 1), key=len, default=())
+    if len(largest) < 2 or rows < WORTH_MEASURING:
+        return 1
+    task = (largest, folders[largest[0].fingerprint], _file_of(largest[0]))
+    (measured,) = pool.run(worker.gain_of, [largest], lambda group: task)
+    return MOST if (measured.result or 0.0) > 1.0 else 1
+
+
+def _file_of(cell: Cell) -> Path | None:
+    outside = MODELS.outside(cell.model)
+    return outside and outside.path

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import signal
 import threading
 import time
 import traceback
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
@@ -23,8 +25,9 @@ from bench.runner.events import Progress
 from bench.runner.layout import Layout
 from bench.runner.model_files import add_model_file
 from bench.runner.prepare import encoded_folder, open_source
-from bench.training.tracking import Mode
-from bench.training.train import train_cell
+from bench.training.probe import gain_of_group
+from bench.training.tracking import Mode, replay
+from bench.training.train import train_cell, train_group
 
 _queue: SimpleQueue[Any] | None = None
 
@@ -95,6 +98,75 @@ def run_cell(
     finally:
         gc.collect()  # Lightning leaves cycles: the next cell begins without the memory of this one
     return None
+
+
+def run_cells(
+    out: Path,
+    cells: Sequence[Cell],
+    encoded: Path,
+    wandb_mode: Mode,
+    wandb_group: str | None = None,
+    model_file: Path | None = None,
+) -> list[str | None]:
+    """As :func:`run_cell` for each; several, which must be alike, are trained at once.
+
+    Where that is not possible, such as with a model that torch.func cannot batch, they are trained one by one.
+    """
+    found: dict[str, str | None] = {}
+    if len(cells) > 1:
+        found = _run_together(out, cells, encoded, wandb_mode, wandb_group, model_file)
+    rest = [cell for cell in cells if cell.key not in found]
+    found |= {cell.key: run_cell(out, cell, encoded, wandb_mode, wandb_group, model_file) for cell in rest}
+    return [found[cell.key] for cell in cells]
+
+
+def _run_together(
+    out: Path,
+    cells: Sequence[Cell],
+    encoded: Path,
+    wandb_mode: Mode,
+    wandb_group: str | None,
+    model_file: Path | None,
+) -> dict[str, str | None]:
+    """Reasons of failures by key, None for success; nothing for cells that must be trained alone."""
+    store = Store(out)
+    found: dict[str, str | None] = {}
+    todo = [cell for cell in cells if not store.has(cell.key)]
+
+    def report(stage: str, rows: int, total: int) -> None:
+        for cell in todo:
+            tell(Progress(cell.key, stage, rows, total))
+
+    try:
+        if model_file is not None:
+            add_model_file(model_file, todo[0].code)
+        city = EncodedCity.load(encoded)
+        report("start", 0, 0)
+        for cell, trained in zip(todo, train_group(todo, city, report=report), strict=True):
+            if isinstance(trained, CellError):
+                fail(store, cell, str(trained), str(trained))
+                found[cell.key] = str(trained)
+                continue
+            with store.publishing(cell.key) as folder:
+                trained.write(folder, city)
+                record = store.seal(folder, trained.record)
+            replay(cell, record, out, wandb_mode, wandb_group)
+            found[cell.key] = None
+    except Exception:
+        logging.getLogger(__name__).info("%d cells are trained one by one", len(todo) - len(found), exc_info=True)
+    finally:
+        gc.collect()
+    return found
+
+
+def gain_of(cells: Sequence[Cell], encoded: Path, model_file: Path | None = None) -> float:
+    """See :func:`~bench.training.probe.gain_of_group`; 0 where these cells cannot be trained at once."""
+    try:
+        if model_file is not None:
+            add_model_file(model_file, cells[0].code)
+        return gain_of_group(cells, EncodedCity.load(encoded))
+    except Exception:
+        return 0.0
 
 
 def fail(store: Store, cell: Cell, reason: str, trace: str) -> None:

@@ -18,6 +18,7 @@ from bench.data.batches import Batch, Labels
 from bench.data.encoded import EncodedCity
 from bench.metrics.torch_metrics import FunnelMetrics
 from bench.modeling.fitted import FittedModule
+from bench.training.tracking import log_point
 
 #: Points of a stored loss curve, about.
 CURVE_POINTS = 100
@@ -29,10 +30,15 @@ Reporter = Callable[[str, int, int], None]
 
 
 class LossCurve(pl.Callback):
-    """Means of the loss terms over intervals. Raises CellError when one is not finite."""
+    """Means of the loss terms over intervals, of each of ``cells`` that are trained at once.
 
-    def __init__(self) -> None:
-        self.points: list[CurvePoint] = []
+    Where a mean is not finite, its cell is kept in :attr:`diverged` with the reason, and has no further points. Raises
+    CellError when none is left.
+    """
+
+    def __init__(self, cells: int = 1) -> None:
+        self.points: list[list[CurvePoint]] = [[] for _ in range(cells)]
+        self.diverged: dict[int, str] = {}
         self.rows = 0
         self._sums: dict[str, Tensor] = {}
         self._count = 0
@@ -60,32 +66,38 @@ class LossCurve(pl.Callback):
             parts, rows = len(pl_module.curve), self.rows
             for part, losses in enumerate(pl_module.curve, start=1):
                 self.rows = round(rows * part / parts)  # its share of the fit
-                self._add(trainer, part, losses)
+                self._add(trainer, 0, part, losses)
 
     def _close(self, trainer: pl.Trainer) -> None:
-        losses = {name: float(total) / self._count for name, total in self._sums.items()}
+        means = {name: (total / self._count).reshape(-1).tolist() for name, total in self._sums.items()}
         self._sums, self._count = {}, 0
-        for name, value in losses.items():
-            if not math.isfinite(value):
-                raise CellError(f"diverged: the {name} loss is {value} at step {trainer.global_step}")
-        self._add(trainer, trainer.global_step, losses)
+        for cell in range(len(self.points)):
+            losses = {name: values[cell] for name, values in means.items()}
+            for name, value in losses.items():
+                if not math.isfinite(value):
+                    reason = f"diverged: the {name} loss is {value} at step {trainer.global_step}"
+                    self.diverged.setdefault(cell, reason)
+            if cell not in self.diverged:
+                self._add(trainer, cell, trainer.global_step, losses)
+        if len(self.diverged) == len(self.points):
+            raise CellError(self.diverged[0])
 
-    def _add(self, trainer: pl.Trainer, step: int, losses: dict[str, float]) -> None:
-        self.points.append(CurvePoint(step=step, rows=self.rows, losses=losses))
+    def _add(self, trainer: pl.Trainer, cell: int, step: int, losses: dict[str, float]) -> None:
+        point = CurvePoint(step=step, rows=self.rows, losses=losses)
+        self.points[cell].append(point)
         if trainer.logger is not None:
-            named = {f"loss/{name}": value for name, value in losses.items()}
-            trainer.logger.log_metrics(named | {"rows": self.rows}, step=step)
+            log_point(trainer.logger, point)
 
 
 class Evaluation(pl.Callback):
-    """Gathers predictions of the validation and test rows in torchmetrics states."""
+    """Gathers predictions of the validation and test rows in torchmetrics states, one for each of ``cells``."""
 
-    def __init__(self, city: EncodedCity) -> None:
-        self.users = np.asarray(city.user)
-        self.metrics: FunnelMetrics | None = None
+    def __init__(self, city: EncodedCity, cells: int = 1) -> None:
+        self.users, self.cells = np.asarray(city.user), cells
+        self.metrics: list[FunnelMetrics] = []
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.metrics = None
+        self.metrics = []
 
     on_test_epoch_start = on_validation_epoch_start
 
@@ -98,17 +110,18 @@ class Evaluation(pl.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        if self.metrics is None:
-            self.metrics = FunnelMetrics(tuple(outputs))
+        if not self.metrics:
+            self.metrics = [FunnelMetrics(tuple(outputs)) for _ in range(self.cells)]
         labels = Labels(*batch.labels.unbind(1))._asdict()
         users = torch.from_numpy(self.users[batch.rows.cpu().numpy()])
-        self.metrics.update(outputs, labels, users)
+        for cell, metrics in enumerate(self.metrics):
+            metrics.update({name: values.view(self.cells, -1)[cell] for name, values in outputs.items()}, labels, users)
 
     on_test_batch_end = on_validation_batch_end
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if trainer.logger is not None and self.metrics is not None:
-            found = self.metrics.results(metrics=("auc",))
+        if trainer.logger is not None and self.metrics:
+            found = self.metrics[0].results(metrics=("auc",))
             named = {f"valid/{name}": value for name in HEADLINES if (value := found[name].value) is not None}
             trainer.logger.log_metrics(named, step=trainer.global_step)
 

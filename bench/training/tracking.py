@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from pytorch_lightning.loggers import WandbLogger
+from pytorch_lightning.loggers import Logger, WandbLogger
 
 from bench.core.cell import Cell
-from bench.core.record import Metric
+from bench.core.record import CurvePoint, Metric, Record
 
 Mode = Literal["auto", "online", "offline", "off"]
 PROJECT = "esm-bench"
@@ -96,3 +96,19 @@ def summarise(logger: WandbLogger | None, split: str, metrics: dict[str, Metric]
     if logger is not None:
         named = {f"{split}/{name}": metric.value for name, metric in metrics.items() if metric.value is not None}
         logger.experiment.summary.update(named)
+
+
+def replay(cell: Cell, record: Record, folder: Path, mode: Mode, group: str | None = None) -> None:
+    """The run of a finished cell, as :func:`tracked` would have written it."""
+    with tracked(cell, folder, mode, group) as logger:
+        if logger is not None:
+            for point in record.curve:
+                log_point(logger, point)
+            for split, metrics in record.metrics.items():
+                summarise(logger, split, metrics)
+
+
+def log_point(logger: Logger, point: CurvePoint) -> None:
+    """A point of a loss curve."""
+    named = {f"loss/{name}": value for name, value in point.losses.items()}
+    logger.log_metrics(named | {"rows": point.rows}, step=point.step)

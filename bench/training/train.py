@@ -7,18 +7,21 @@ import math
 import platform
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from numpy.typing import NDArray
+from pytorch_lightning.loggers import WandbLogger
 from safetensors.torch import save_file
 
-from bench.core.cell import SCHEMA_VERSION, Cell
-from bench.core.config import Calibration, Config
+from bench.core.cell import SCHEMA_VERSION, Cell, canonical
+from bench.core.config import COEFFICIENTS, Calibration, Config
 from bench.core.errors import CellError
 from bench.core.record import PREDICTIONS, WEIGHTS, Cost, Metric, Record, Split
 from bench.core.registry import MODELS
@@ -26,6 +29,7 @@ from bench.core.seeding import derive
 from bench.data.datamodule import FunnelDataModule
 from bench.data.encoded import EncodedCity
 from bench.modeling.fitted import FittedModule
+from bench.modeling.group import CellGroup
 from bench.modeling.inputs import InputShape
 from bench.modeling.module import FunnelModule
 from bench.training.callbacks import Evaluation, LossCurve, ProgressReport, Reporter, TrainingClock
@@ -38,6 +42,20 @@ PACKAGES = ("torch", "pytorch-lightning", "torchmetrics", "numpy", "duckdb", "li
 
 def _silent(stage: str, done: int, total: int) -> None:
     """A reporter that tells nobody."""
+
+
+class Trained(NamedTuple):
+    """A cell that was trained; ``probabilities`` of the test rows, None of a trial. The record lacks checksums."""
+
+    record: Record
+    model: FunnelModule | FittedModule
+    probabilities: Mapping[str, NDArray[np.float32]] | None
+
+    def write(self, folder: Path, city: EncodedCity) -> None:
+        """Predictions and weights."""
+        if self.probabilities is not None:
+            write_predictions(folder / PREDICTIONS, city, self.probabilities)
+        save_file({name: value.contiguous() for name, value in self.model.state_dict().items()}, folder / WEIGHTS)
 
 
 def train_cell(
@@ -60,76 +78,140 @@ def train_cell(
         CellError: a split is empty, or the model diverged.
         UserError: the model is unknown or cannot be imported.
     """
+    with tracked(cell, wandb_folder or folder, wandb_mode, wandb_group) as logger:
+        (trained,) = _train((cell,), city, report, logger, now)
+        if isinstance(trained, CellError):
+            raise trained
+        trained.write(folder, city)
+    return trained.record
+
+
+def train_group(
+    cells: Sequence[Cell],
+    city: EncodedCity,
+    *,
+    report: Reporter = _silent,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> list[Trained | CellError]:
+    """Train several cells at once, on the same batches, as :class:`CellGroup` can: see :func:`together`.
+
+    Each has its share of the seconds. A cell that diverges does not stop the others.
+
+    Raises:
+        CellError: a split is empty, or all diverged.
+        UserError: the model is unknown or cannot be imported.
+    """
+    return _train(cells, city, report, None, now)
+
+
+def together(cell: Cell) -> str:
+    """Cells for which this is equal, and not empty, can be trained at once: they differ in seed and coefficients.
+
+    Dropout draws from one generator of the process, and so would differ; with an order of their own cells share no
+    batches.
+    """
+    config = cell.config
+    if config.dropout or config.order == "own" or not issubclass(MODELS.get(cell.model), FunnelModule):
+        return ""
+    # A coefficient of 0 may leave out a term.
+    signs = {name: getattr(config, name) > 0 for name in COEFFICIENTS}
+    fixed = cell.model_dump(mode="json", exclude={"seed": True, "config": set(COEFFICIENTS)})
+    return canonical(fixed | {"signs": signs})
+
+
+def _train(
+    cells: Sequence[Cell], city: EncodedCity, report: Reporter, logger: WandbLogger | None, now: Callable[[], datetime]
+) -> list[Trained | CellError]:
+    """Cells that can be trained together, or one; ``logger`` only for one."""
     quiet()
     for split, (first, last) in city.meta.splits.items():
         if first == last:
             raise CellError(f"the {split} split has no rows")
-    start, memory = time.perf_counter(), PeakMemory()
-    model_class: type[FunnelModule] | type[FittedModule] = MODELS.get(cell.model)
-    epochs = model_class.passes(cell.config)
-    torch.manual_seed(derive(cell.seed, "dropout"))
-    model = model_class(cell.config, InputShape.of(city, cell.config), cell.seed)
-    calibration: Calibration = cell.config.calibration if "calibration" in model.knobs else "none"
-    data = FunnelDataModule(
-        city, cell.config, cell.seed, calibration, histories=not issubclass(model_class, FittedModule)
-    )
+    start, memory, first_cell = time.perf_counter(), PeakMemory(), cells[0]
+    model_class: type[FunnelModule] | type[FittedModule] = MODELS.get(first_cell.model)
+    config, epochs = first_cell.config, model_class.passes(first_cell.config)
+    torch.manual_seed(derive(first_cell.seed, "dropout"))
+    models = [model_class(cell.config, InputShape.of(city, cell.config), cell.seed) for cell in cells]
+    module = models[0] if len(models) == 1 else CellGroup(models)  # type: ignore[arg-type]
+    calibration: Calibration = config.calibration if "calibration" in model_class.knobs else "none"
+    fitted = issubclass(model_class, FittedModule)
+    data = FunnelDataModule(city, config, first_cell.seed, calibration, histories=not fitted)
     rows = city.rows("train")
     train_rows = (rows.stop - rows.start) * epochs
-    curve, evaluation, clock = LossCurve(), Evaluation(city), TrainingClock()
-    metrics: dict[Split, dict[str, Metric]] = {}
-
-    with tracked(cell, wandb_folder or folder, wandb_mode, wandb_group) as logger:
-        trainer = pl.Trainer(
-            max_epochs=epochs,
-            accelerator="cuda" if torch.cuda.is_available() else "cpu",
-            devices=1,
-            logger=logger or False,
-            callbacks=[clock, curve, evaluation, ProgressReport(report, train_rows)],
-            enable_checkpointing=False,
-            enable_model_summary=False,
-            enable_progress_bar=False,
-            num_sanity_val_steps=0,
-            reload_dataloaders_every_n_epochs=1,
-            use_distributed_sampler=False,
-        )
-        trainer.fit(model, datamodule=data)
-        metrics["valid"] = _evaluated(evaluation, city, "valid", cell.config)
-        summarise(logger, "valid", metrics["valid"])
-        predict_speed = math.nan
-        if cell.test:
-            report("test", train_rows, train_rows)
-            test_start = time.perf_counter()
-            trainer.test(model, datamodule=data, verbose=False)
-            tested = city.rows("test")
-            predict_speed = (tested.stop - tested.start) / (time.perf_counter() - test_start)
-            metrics["test"] = _evaluated(evaluation, city, "test", cell.config)
-            summarise(logger, "test", metrics["test"])
-            assert evaluation.metrics is not None
-            write_predictions(folder / PREDICTIONS, city, evaluation.metrics.probabilities())
-        save_file({name: value.contiguous() for name, value in model.state_dict().items()}, folder / WEIGHTS)
-
-    seconds = time.perf_counter() - start
-    return Record(
-        schema_version=SCHEMA_VERSION,
-        key=cell.key,
-        cell=cell,
-        metrics=metrics,
-        curve=curve.points,
-        cost=Cost(
-            parameters=sum(parameter.numel() for parameter in model.parameters()),
-            train_rows=train_rows,
-            train_seconds=clock.seconds,
-            train_rows_per_second=train_rows / max(clock.seconds, 1e-9),
-            predict_rows_per_second=None if math.isnan(predict_speed) else predict_speed,
-            wall_seconds=seconds,
-            peak_memory_mb=memory.megabytes(),
-            device=device_name(trainer),
-        ),
-        notes={**_calibrated(city, calibration), **model.notes(), "threads": torch.get_num_threads()},
-        versions=versions(),
-        files={},
-        created=now().isoformat(timespec="seconds"),
+    curve, evaluation, clock = LossCurve(len(cells)), Evaluation(city, len(cells)), TrainingClock()
+    trainer = pl.Trainer(
+        max_epochs=epochs,
+        accelerator="cuda" if torch.cuda.is_available() else "cpu",
+        devices=1,
+        logger=logger or False,
+        callbacks=[clock, curve, evaluation, ProgressReport(report, train_rows)],
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=False,
+        num_sanity_val_steps=0,
+        reload_dataloaders_every_n_epochs=1,
+        use_distributed_sampler=False,
     )
+    trainer.fit(module, datamodule=data)
+    found: dict[Split, list[dict[str, Metric] | CellError]] = {}
+    found["valid"] = _evaluated(evaluation, city, "valid", config, logger)
+    predict_speed = math.nan
+    if first_cell.test:
+        report("test", train_rows, train_rows)
+        test_start = time.perf_counter()
+        trainer.test(module, datamodule=data, verbose=False)
+        tested = city.rows("test")
+        predict_speed = len(cells) * (tested.stop - tested.start) / (time.perf_counter() - test_start)
+        found["test"] = _evaluated(evaluation, city, "test", config, logger)
+
+    done: list[Trained | CellError] = []
+    seconds = (time.perf_counter() - start) / len(cells)
+    train_seconds = clock.seconds / len(cells)
+    for place, cell in enumerate(cells):
+        metrics: dict[Split, dict[str, Metric]] = {}
+        errors = [CellError(curve.diverged[place])] if place in curve.diverged else []
+        for split, results in found.items():
+            result = results[place]
+            if isinstance(result, CellError):
+                errors.append(result)
+            else:
+                metrics[split] = result
+        if errors:
+            done.append(errors[0])
+            continue
+        model = module.release(place) if isinstance(module, CellGroup) else models[0]
+        record = Record(
+            schema_version=SCHEMA_VERSION,
+            key=cell.key,
+            cell=cell,
+            metrics=metrics,
+            curve=curve.points[place],
+            cost=Cost(
+                parameters=sum(parameter.numel() for parameter in model.parameters()),
+                train_rows=train_rows,
+                train_seconds=train_seconds,
+                train_rows_per_second=train_rows / max(train_seconds, 1e-9),
+                predict_rows_per_second=None if math.isnan(predict_speed) else predict_speed,
+                wall_seconds=seconds,
+                peak_memory_mb=memory.megabytes(),
+                device=device_name(trainer),
+            ),
+            notes={**_calibrated(city, calibration), **model.notes(), **_manner(model, len(cells))},
+            versions=versions(),
+            files={},
+            created=now().isoformat(timespec="seconds"),
+        )
+        probabilities = evaluation.metrics[place].probabilities() if cell.test else None
+        done.append(Trained(record, model, probabilities))
+    return done
+
+
+def _manner(model: FunnelModule | FittedModule, together: int) -> dict[str, float | int | str]:
+    """How the cell was computed."""
+    manner: dict[str, float | int | str] = {"threads": torch.get_num_threads()}
+    if isinstance(model, FunnelModule):
+        manner["precision"] = str(model.dtype_of_products).removeprefix("torch.")
+    return manner | ({"together": together} if together > 1 else {})
 
 
 def _calibrated(city: EncodedCity, mode: str) -> dict[str, float | int | str]:
@@ -165,17 +247,23 @@ def device_name(trainer: pl.Trainer) -> str:
     return f"cpu ({platform.machine()}, {torch.get_num_threads()} threads)"
 
 
-def _evaluated(evaluation: Evaluation, city: EncodedCity, split: Split, config: Config) -> dict[str, Metric]:
-    """All metrics of the predictions just gathered. No truth is known of an action other than a cart.
+def _evaluated(
+    evaluation: Evaluation, city: EncodedCity, split: Split, config: Config, logger: WandbLogger | None
+) -> list[dict[str, Metric] | CellError]:
+    """All metrics of the predictions just gathered, of each cell, or why there are none: one is not finite.
 
-    Raises:
-        CellError: a prediction is not finite.
+    No truth is known of an action other than a cart.
     """
-    assert evaluation.metrics is not None
-    for name, values in evaluation.metrics.probabilities().items():
-        if not np.isfinite(values).all():
-            raise CellError(f"diverged: {name} is not finite on {split} rows")
     truth = truth_of(city, split)
     if truth is not None and config.action != "cart":
         del truth["p_cart"]
-    return evaluation.metrics.results(truth)
+    found: list[dict[str, Metric] | CellError] = []
+    for gathered in evaluation.metrics:
+        wrong = [name for name, values in gathered.probabilities().items() if not np.isfinite(values).all()]
+        if wrong:
+            found.append(CellError(f"diverged: {wrong[0]} is not finite on {split} rows"))
+            continue
+        metrics = gathered.results(truth)
+        summarise(logger, split, metrics)
+        found.append(metrics)
+    return found

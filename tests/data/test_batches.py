@@ -18,9 +18,9 @@ from bench.data.batches import (
     Batches,
     BatchMaker,
     Labels,
-    shuffled_by_visit,
 )
 from bench.data.encoded import LABEL_COLUMNS, EncodedCity
+from bench.data.order import shuffled_by_visit
 from bench.data.tables import ACTIONS, DOMAINS
 
 BuildCity = Callable[..., EncodedCity]
@@ -213,33 +213,3 @@ def test_batches_are_slices_of_the_order(city: EncodedCity) -> None:
         with pytest.raises(IndexError):
             batches[index]
     assert len(Batches(BatchMaker(city, 5), order[:0], 300)) == 0
-
-
-def test_shuffling_keeps_visits_together(city: EncodedCity) -> None:
-    visit = city.visit[100:1500]
-    order = shuffled_by_visit(visit, 100, seed=4)
-    assert sorted(order.tolist()) == list(range(100, 1500))
-    shuffled = city.visit[order]
-    starts = np.flatnonzero(np.r_[True, shuffled[1:] != shuffled[:-1]])
-    assert len(starts) == len(np.unique(visit))  # one run per visit
-    for rows in np.split(order, starts[1:]):
-        assert (np.diff(rows) == 1).all()  # in stored order
-    assert shuffled[starts].tolist() != sorted(shuffled[starts].tolist())
-
-
-def test_shuffling_depends_on_the_seed_only(city: EncodedCity) -> None:
-    first, again, other = (shuffled_by_visit(city.visit, 0, seed) for seed in (1, 1, 2))
-    assert first.tolist() == again.tolist()
-    assert first.tolist() != other.tolist()
-    assert shuffled_by_visit(city.visit[:0], 5, 1).tolist() == []
-
-
-def test_every_order_of_visits_occurs() -> None:
-    """Four visits have 24 orders; each should come up about 100 times in 2400."""
-    visit = np.array([0, 0, 1, 2, 2, 2, 3], dtype=np.int32)
-    found: dict[tuple[int, ...], int] = {}
-    for seed in range(2400):
-        order = tuple(dict.fromkeys(visit[shuffled_by_visit(visit, 0, seed)].tolist()))
-        found[order] = found.get(order, 0) + 1
-    assert len(found) == math.factorial(4)
-    assert 55 < min(found.values()) <= max(found.values()) < 155

@@ -30,11 +30,14 @@ def test_an_epoch_is_every_training_row_once(city: EncodedCity) -> None:
     assert sorted(training_order(city)) == list(range(start, stop))
 
 
-def test_the_order_depends_on_seed_and_epoch_only(city: EncodedCity) -> None:
+def test_the_order_depends_on_the_epoch_and_if_wanted_on_the_seed(city: EncodedCity) -> None:
     first = training_order(city)
     assert training_order(city, epoch=0) == first
     assert training_order(city, epoch=1) != first
-    assert training_order(city, seed=1) != first
+    assert training_order(city, seed=1) == first
+    own = CONFIG.model_copy(update={"order": "own"})
+    assert training_order(city, own) == first
+    assert training_order(city, own, seed=1) != first
     assert training_order(city, Config(batch_size=100, embedding_dim=4, eta_length=0, dropout=0.3)) == first
 
 

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from bench.core.config import Config, Constraint
 from bench.core.registry import MODELS
-from bench.data.batches import Batches, BatchMaker, Labels, shuffled_by_visit
+from bench.data.batches import Batches, BatchMaker, Labels
 from bench.data.encoded import EncodedCity
+from bench.data.order import shuffled_by_visit
 from bench.modeling.inputs import InputShape
 from bench.modeling.module import FunnelModule
 from bench.modeling.outputs import FunnelOutput
@@ -157,7 +158,9 @@ def test_the_limit_of_the_default_reading_is_one_tower() -> None:
 
 def trained(city: EncodedCity, name: str, weight: float, **knobs: Any) -> tuple[FunnelModule, np.ndarray, np.ndarray]:
     """A model after 90 steps, and its CVR and CAR of the test rows."""
-    config = Config(hidden=(16, 8), batch_size=64, epochs=2, constraint_weight=weight, **knobs)
+    config = Config(
+        hidden=(16, 8), batch_size=64, epochs=2, constraint_weight=weight, precision="float32", **knobs
+    )
     model: FunnelModule = MODELS.get(name)(config, InputShape.of(city), seed=0)
     optimizer = model.optimizer()
     rows = city.rows("train")

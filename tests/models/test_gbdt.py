@@ -19,8 +19,8 @@ from bench.core.errors import CellError
 from bench.core.record import PREDICTIONS, WEIGHTS
 from bench.core.registry import MODELS
 from bench.core.seeding import derive
-from bench.data.batches import shuffled_by_visit
 from bench.data.encoded import EncodedCity
+from bench.data.order import shuffled_by_visit
 from bench.modeling.inputs import InputShape
 from bench.training.train import train_cell
 

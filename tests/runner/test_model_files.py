@@ -45,6 +45,7 @@ def path(tmp_path: Path) -> Path:
 class Inline:
     """In place of a pool: every task in this process."""
 
+    jobs = 1
     listen = staticmethod(lambda event: None)
 
     def run(self, function, tasks, arguments):  # type: ignore[no-untyped-def]

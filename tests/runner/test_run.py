@@ -24,6 +24,8 @@ CELLS = [Cell(dataset="d", fingerprint="f", city="1", model="esmm", config=Confi
 class InlinePool:
     """Runs tasks in this process; those in ``deadly`` have killed theirs."""
 
+    jobs = 1
+
     def __init__(self, deadly: Sequence[Cell] = ()) -> None:
         self.deadly = deadly
         self.heard: list[Progress] = []
@@ -31,7 +33,7 @@ class InlinePool:
 
     def run(self, function: Any, tasks: Any, arguments: Any) -> Iterator[Finished[Any]]:
         for task in tasks:
-            if task in self.deadly:
+            if any(cell in self.deadly for cell in task):
                 yield Finished(task, None, None, killed=True)
             else:
                 yield Finished(task, function(*arguments(task)), None)

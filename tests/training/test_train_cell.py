@@ -25,6 +25,7 @@ from bench.data.encoded import EncodedCity
 from bench.data.tables import LABELS, TRUTH
 from bench.modeling.inputs import InputShape
 from bench.modeling.module import FunnelModule
+from bench.nn.precision import dtype_of
 from bench.training.callbacks import CURVE_POINTS
 from bench.training.train import train_cell
 
@@ -78,6 +79,7 @@ def test_the_record_says_what_was_done(done: tuple[Record, Path], toy: EncodedCi
         "matched_carts": found.matched,
         "changed_labels": found.changed["copy"],
         "threads": torch.get_num_threads(),
+        "precision": str(dtype_of("auto")).removeprefix("torch."),
     }
     assert 0 < float(record.notes["tower_distance"]) < 1
     assert {"python", "torch", "numpy", "esm-bench"} <= set(record.versions)

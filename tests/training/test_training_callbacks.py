@@ -37,7 +37,7 @@ def drive(curve: LossCurve, losses: list[float], rows: int = 10, total: int = 0,
 def test_points_are_means_over_equal_intervals() -> None:
     curve, logger = LossCurve(), Logger()
     drive(curve, [1.0, 2.0, 3.0, 5.0, 7.0, 9.0, 4.0], total=300, logger=logger)  # a point every 3 steps
-    found = [(point.step, point.rows, point.losses) for point in curve.points]
+    found = [(point.step, point.rows, point.losses) for point in curve.points[0]]
     assert found == [
         (3, 30, {"ctr": 2.0, "ctcvr": 4.0}),
         (6, 60, {"ctr": 7.0, "ctcvr": 14.0}),
@@ -50,8 +50,8 @@ def test_points_are_means_over_equal_intervals() -> None:
 def test_the_number_of_points(steps: int, points: int) -> None:
     curve = LossCurve()
     drive(curve, [1.0] * steps)
-    assert len(curve.points) == points
-    assert curve.points[-1].rows == 10 * steps
+    assert len(curve.points[0]) == points
+    assert curve.points[0][-1].rows == 10 * steps
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])

@@ -1,0 +1,142 @@
+"""CellGroup: several models of one class that learn from the same batches at once.
+
+They differ in seed and :data:`~bench.core.config.COEFFICIENTS` only. Their parameters lie side by side, [K, …], and
+their embedding tables as one table with vectors K times as wide: a batch is gathered and looked up once, and each layer
+is one product for all of them (``torch.func.vmap``). Every model learns what it would learn alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+from bench.data.batches import Batch, Labels
+from bench.modeling.module import FunnelModule, optimizer_of, with_warmup
+from bench.nn.embedding import EmbeddingTable
+
+#: What one of the models does with what its tables have for a batch.
+Run = Callable[[FunnelModule, tuple[Tensor, ...]], Any]
+
+
+class CellGroup(pl.LightningModule):
+    """Trains K models; :meth:`release` gives them back.
+
+    Args:
+        models: untrained models, alike but for seed and coefficients, without dropout. They lend their parameters.
+    """
+
+    def __init__(self, models: Sequence[FunnelModule]) -> None:
+        super().__init__()
+        self.models, self.config = tuple(models), models[0].config  # a tuple, so that they are no parts of this module
+        self._tables = [_tables(model) for model in models]
+        self.wide: Any = nn.ModuleList(_side_by_side([own[path] for own in self._tables]) for path in self._tables[0])
+        for path, wide in zip(self._tables[0], self.wide, strict=True):
+            models[0].set_submodule(path, wide)
+        states = [_dense(model) for model in models]
+        self._names = list(states[0])
+        self.stacked = nn.ParameterList(
+            nn.Parameter(torch.stack([state[name].detach() for state in states]), states[0][name].requires_grad)
+            for name in self._names
+        )
+        self._call = (_Call(models[0]),)
+
+    def train(self, mode: bool = True) -> CellGroup:
+        super().train(mode)
+        self.models[0].train(mode)
+        return self
+
+    def each(self, batch: Batch, run: Run) -> Any:
+        """``run`` for every model: a structure of tensors, each with a first dimension of K."""
+        count = len(self.models)
+        found = tuple(part.unflatten(-1, (count, -1)) for part in self.models[0].inputs.look_up(batch))
+        parameters = {f"model.{name}": value for name, value in zip(self._names, self.stacked, strict=True)}
+
+        def one(own: dict[str, Tensor], vectors: tuple[Tensor, ...]) -> Any:
+            return functional_call(self._call[0], own, (run, vectors))
+
+        return vmap(one, in_dims=(0, -2), randomness="different")(parameters, found)
+
+    def release(self, place: int) -> FunnelModule:
+        """The trained model of that place, with parameters of its own. The group is not used after it."""
+        model = self.models[place]
+        for (path, table), wide in zip(self._tables[place].items(), self.wide, strict=True):
+            vectors = wide.weight.detach().unflatten(-1, (len(self.models), -1))
+            table.weight.data = vectors[:, place].clone()
+            model.set_submodule(path, table)
+        for name, values in zip(self._names, self.stacked, strict=True):
+            owner, _, leaf = name.rpartition(".")
+            getattr(model.get_submodule(owner), leaf).data = values.detach()[place].clone()
+        return model
+
+    # Lightning
+
+    def training_step(self, batch: Batch, index: int) -> dict[str, Any]:
+        """The sum of all losses, and the terms by name, each [K]."""
+        labels = Labels(*batch.labels.unbind(1))
+
+        def run(model: FunnelModule, found: tuple[Tensor, ...]) -> Any:
+            terms = model.losses(model.output(batch, found), labels)
+            return model.total(terms), terms, dict(model.noted)
+
+        losses, terms, noted = self.each(batch, run)
+        for place, model in enumerate(self.models):
+            model.noted = {name: values[place].detach() for name, values in noted.items()}
+        return {"loss": losses.sum(), "terms": {name: term.detach() for name, term in terms.items()}}
+
+    def predict_step(self, batch: Batch, index: int) -> dict[str, Tensor]:
+        """Probabilities by name, float32 [K, B]."""
+
+        def run(model: FunnelModule, found: tuple[Tensor, ...]) -> Any:
+            return {name: value.probability().float() for name, value in model.output(batch, found).present()}
+
+        found: dict[str, Tensor] = self.each(batch, run)
+        return found
+
+    def validation_step(self, batch: Batch, index: int) -> dict[str, Tensor]:
+        return self.predict_step(batch, index)
+
+    def test_step(self, batch: Batch, index: int) -> dict[str, Tensor]:
+        return self.predict_step(batch, index)
+
+    def configure_optimizers(self) -> Any:
+        optimizer = optimizer_of(self.config, self.stacked, [*self.wide])
+        return with_warmup(optimizer, self.config, int(self.trainer.estimated_stepping_batches))
+
+
+class _Call(nn.Module):
+    """A model with what to do with it, so that its parameters can be exchanged for the time of that."""
+
+    def __init__(self, model: FunnelModule) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, run: Run, found: tuple[Tensor, ...]) -> Any:
+        return run(self.model, found)
+
+
+def _tables(model: nn.Module) -> dict[str, EmbeddingTable]:
+    return {path: module for path, module in model.named_modules() if isinstance(module, EmbeddingTable)}
+
+
+def _dense(model: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers by name, without those of embedding tables."""
+    inside = tuple(f"{path}." for path in _tables(model))
+    return {
+        name: value
+        for name, value in (*model.named_parameters(), *model.named_buffers())
+        if not name.startswith(inside)
+    }
+
+
+def _side_by_side(tables: Sequence[EmbeddingTable]) -> EmbeddingTable:
+    """One table with the vectors of all, which lose theirs."""
+    wide = EmbeddingTable(tables[0].rows, sum(table.dim for table in tables), tables[0].std)
+    wide.weight.data = torch.cat([table.weight.data for table in tables], dim=1)
+    for table in tables:
+        table.weight.data = torch.empty(0)
+    return wide
