@@ -1,38 +1,50 @@
 """BENCHMARKS.md from stored measurements: ``python benchmarks/page.py [RESULT.json [PAGE.md]]``.
 
-Besides the throughput, it shows whatever ``benchmarks/results/NAME.txt`` holds: what ``benchmarks/NAME.py`` printed.
+Besides the throughput, it shows that of other tables (``throughput_NAME.json`` beside the result) and whatever
+``benchmarks/results/NAME.txt`` holds: what ``benchmarks/NAME.py`` printed, with the picture ``NAME.png`` if any.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from summary import (
     EARLIER,
+    LARGE_USERS,
     MODELS,
-    OURS,
+    OURS_SETUPS,
     SETUPS,
+    WANTED_LARGE,
     WANTED_RATIO,
     WANTED_SECONDS,
     dense_flops,
     evaluation_floor,
     fastest_peer,
+    products,
     ratio,
     speed,
 )
+
+#: Why a peer cannot take part.
+TORCH_EASY_REC = """\
+TorchEasyRec could not be installed: the package index has no release of its authors, and `graphlearn` and `pyfg`, which
+it needs in its own builds, lie on a server of theirs that could not be reached (tried in an environment of its own)."""
 
 ROOT = Path(__file__).parents[1]
 RESULT, PAGE = ROOT / "benchmarks/results/throughput.json", ROOT / "BENCHMARKS.md"
 
 
-def page(result: dict[str, Any]) -> str:
-    """The page as Markdown."""
+def page(result: dict[str, Any], others: Iterable[dict[str, Any]] = ()) -> str:
+    """The page as Markdown: a result, and the training of ``others`` with tables of other sizes."""
     parts = (
         _head(result),
         _training(result),
+        *(_of_size(other) for other in others),
         _evaluation(result),
         _peak(result),
         _conditions(result),
@@ -55,7 +67,27 @@ Throughput was measured {result["created"][:10]} on {machine["processor"]}, {mac
 average over one minute was {load} before and after; the measurement itself adds {settings["threads"]}.
 
 Aims: MMoE {WANTED_RATIO["mmoe"]:g} ×, Shared-Bottom {WANTED_RATIO["shared_bottom"]:g} × the fastest documented peer in
-training; predictions and exact AUCs of 1,000,000 rows in {WANTED_SECONDS:g} s."""
+training, both {WANTED_LARGE:g} × with {LARGE_USERS:,} users; predictions and exact AUCs of 1,000,000 rows in
+{WANTED_SECONDS:g} s."""
+
+
+def other_results(path: Path) -> list[dict[str, Any]]:
+    """Stored results of other tables, beside this one."""
+    return [json.loads(other.read_text(encoding="utf-8")) for other in sorted(path.parent.glob("throughput_*.json"))]
+
+
+def _of_size(result: dict[str, Any]) -> str:
+    """Training with a table of another size, on whatever machine it was."""
+    machine, settings = result["machine"], result["settings"]
+    found = _training(result).removeprefix("## Training\n\n")
+    where = f"{machine['processor']}, {machine['cores']} cores, load {machine['load_before'][0]:.1f} before"
+    return f"""## Training with {settings["sizes"][0]:,} users
+
+{found}
+
+Measured {result["created"][:10]} on {where};
+{settings["rounds"]} rounds of {settings["steps"]} steps. All else is as below. Ours updates the rows that a batch has,
+the peers all rows of their tables in every step."""
 
 
 def _training(result: dict[str, Any]) -> str:
@@ -71,11 +103,13 @@ def _training(result: dict[str, Any]) -> str:
         found = [speed(result, name, model) for model in MODELS]
         cells = " | ".join(f"{value.rate:,.0f} ({value.low:,.0f}-{value.high:,.0f})" for value in found)
         lines.append(f"| {_named(name, measured)} | {cells} |")
-    for setup in SETUPS:
-        ratios = [(ratio(result, model, setup), fastest_peer(result, model, setup)) for model in MODELS]
+    for setup, name in itertools.product(SETUPS, OURS_SETUPS):
+        if name not in result["contestants"]:
+            continue
+        ratios = [(ratio(result, model, setup, name), fastest_peer(result, model, setup)) for model in MODELS]
         if all(peer for _, peer in ratios):
             cells = " | ".join(f"{times:.2f} × {peer}" for times, peer in ratios)
-            lines.append(f"| ours, against the fastest peer ({setup}) | {cells} |")
+            lines.append(f"| {name}, against the fastest peer ({setup}) | {cells} |")
     lines += [f"\n{name} was not measured: `{reason}`." for name, reason in result["absent"].items()]
     return "\n".join(lines)
 
@@ -97,16 +131,17 @@ def _evaluation(result: dict[str, Any]) -> str:
         cells = " | ".join(f"{speed(result, name, model).evaluation:.1f}" for model in MODELS)
         lines.append(f"| {name} | {cells} |")
     cells = " | ".join(f"{evaluation_floor(result, model):.1f}" for model in MODELS)
-    lines.append(f"| matrix products alone, at the float32 peak below | {cells} |")
+    lines.append(f"| matrix products alone, at the peak below | {cells} |")
     return "\n".join(lines)
 
 
 def _peak(result: dict[str, Any]) -> str:
     peak = result["matmul_peak_flops"]
+    reached = f"{peak / 1e9:.0f} GFLOP/s"
     lines = [
         "## Share of the machine's peak",
         "",
-        f"A float32 matrix product reaches {peak / 1e9:.0f} GFLOP/s here. What our training does in matrix products:",
+        f"A matrix product in {products(result)} reaches {reached} here. What our training does in matrix products:",
         "",
         "| | operations per row | GFLOP/s | share of the peak |",
         "|---|---:|---:|---:|",
@@ -133,12 +168,17 @@ def _conditions(result: dict[str, Any]) -> str:
 - Each contestant has its own process and the training loop and data loader of its library: `MTLTrainer`
   (torch-rechub), `fit` (DeepCTR-Torch), `MultiTaskModel.fit` and its `.npz` loader (FuxiCTR). Ours is a `FunnelModule`
   under a Lightning Trainer with `FunnelDataModule` and the callbacks of every cell. Seconds are those of the training
-  loop; making models, loaders and archives is left out.
+  loop; making models, loaders and archives is left out. MTReclib is a set of scripts, not a package that can be
+  installed: what runs here is a loop written anew after its code (`benchmarks/peers/mtreclib.py`), and called so.
+- Ours multiplies in the towers in bfloat16 where the processor has instructions for it (`precision=auto`, the default),
+  and else in float32; peers multiply in float32.
 - Peers take part twice. *Documented* is how their own multi-task examples set them up: torch-rechub with Adam and
-  weight decay, DeepCTR-Torch with Adagrad and FuxiCTR with Adam, both with L2 regularisation of the embeddings. The aim
-  is about these. *Lean* is Adagrad, as ours, without regularisation, and for FuxiCTR without a process that loads data.
-  Per-batch metrics and progress output are off where the library allows that. torch-rechub's MLP always has batch
-  normalisation. FuxiCTR's package holds no multi-task models, so its two are put together from its layers.
+  weight decay, DeepCTR-Torch with Adagrad and FuxiCTR with Adam, both with L2 regularisation of the embeddings, the
+  MTReclib-style loop with Adam, weight decay, dropout and four processes that load data. The aim is about these. *Lean*
+  is Adagrad, as ours, without regularisation, and for the last two without processes that load data.
+  Per-batch metrics and progress output are off where the library allows that. The MLPs of torch-rechub and of the
+  MTReclib-style loop always have batch normalisation. FuxiCTR's package holds no multi-task models, so its two are put
+  together from its layers.
 - {settings["rounds"]} rounds of {settings["steps"]} steps after {settings["warmup"]} steps of warm-up. Within a round
   every contestant trains on the same rows, one after the other. Ours shuffles visits ({settings["visit_rows"]} rows),
   the peers shuffle rows."""
@@ -146,10 +186,10 @@ def _conditions(result: dict[str, Any]) -> str:
 
 def _earlier(result: dict[str, Any]) -> str:
     missing = {name: rates for name, rates in EARLIER.items() if name not in result["contestants"]}
+    lines = ["## Not in this run", "", TORCH_EASY_REC]
     if not missing:
-        return ""
-    lines = [
-        "## Not in this run",
+        return "\n".join(lines)
+    lines += [
         "",
         "Measured earlier on this kind of machine, not in this run (samples per second):",
         "",
@@ -157,8 +197,6 @@ def _earlier(result: dict[str, Any]) -> str:
         "|---|" + "---:|" * len(MODELS),
         *(f"| {name} | {mmoe:,} | {bottom:,} |" for name, (mmoe, bottom) in missing.items()),
     ]
-    if "MTReclib" in missing:
-        lines += ["", "MTReclib is a set of scripts, not a package that can be installed."]
     return "\n".join(lines)
 
 
@@ -167,13 +205,18 @@ def _printed(path: Path) -> str:
     script = (ROOT / "benchmarks" / f"{path.stem}.py").read_text(encoding="utf-8")
     claim = script.partition('"""')[2].partition("\n")[0].partition(":")[0].removesuffix('"""').rstrip(".")
     text = path.read_text(encoding="utf-8").rstrip()
-    return f"## {claim}\n\n`benchmarks/{path.stem}.py` printed:\n\n```text\n{text}\n```"
+    picture = path.with_suffix(".png")
+    shown = f"\n\n![{claim}](benchmarks/results/{picture.name})" if picture.exists() else ""
+    return f"## {claim}\n\n`benchmarks/{path.stem}.py` printed:\n\n```text\n{text}\n```{shown}"
 
 
 def _named(name: str, measured: dict[str, Any]) -> str:
     package, number = next(iter(measured["versions"].items()))
-    if name == OURS:
-        return f"ours ({package} {number}, torch {measured['versions']['torch']})"
+    if name in OURS_SETUPS:
+        dtype = f", products in {measured['products']}" if "products" in measured else ""
+        return f"{name} ({package} {number}, torch {measured['versions']['torch']}{dtype})"
+    if package == "torch":
+        return f"{name} (torch {number})"
     title, _, setup = name.partition(", ")
     return f"{title} {number}" + (f", {setup}" if setup else "")
 
@@ -181,7 +224,8 @@ def _named(name: str, measured: dict[str, Any]) -> str:
 def main() -> None:
     given = [Path(argument) for argument in sys.argv[1:]]
     source, target = given + [RESULT, PAGE][len(given) :]
-    target.write_text(page(json.loads(source.read_text(encoding="utf-8"))), encoding="utf-8")
+    result = json.loads(source.read_text(encoding="utf-8"))
+    target.write_text(page(result, other_results(source)), encoding="utf-8")
 
 
 if __name__ == "__main__":

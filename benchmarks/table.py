@@ -7,22 +7,23 @@ third, so that losses fall and an AUC is not one half. No histories.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from bench.data.encoded import DTYPES, META, EncodedField, Meta, create
 
-#: Local ids of each field; together the rows of the embedding table.
+#: Local ids of each field, users first; together the rows of the embedding table.
 SIZES: tuple[int, ...] = (100_000, *[10_000] * 4, *[1_000] * 5, *[100] * 10)
 #: Rows of a visit; ours shuffles visits, the peers shuffle rows.
 VISIT_ROWS = 16
 
 
-def write_table(folder: Path, rows: int, seed: int = 0) -> Meta:
+def write_table(folder: Path, rows: int, sizes: Sequence[int] = SIZES, seed: int = 0) -> Meta:
     """Write an encoded city of ``rows`` rows into ``folder``; its test split is all of them."""
     rng = np.random.default_rng(seed)
-    offsets = np.concatenate([[0], np.cumsum(SIZES)])
+    offsets = np.concatenate([[0], np.cumsum(sizes)])
     visits = -(-rows // VISIT_ROWS)
     meta = Meta(
         dataset="throughput",
@@ -30,7 +31,7 @@ def write_table(folder: Path, rows: int, seed: int = 0) -> Meta:
         fingerprint="throughput",
         fields=tuple(
             EncodedField(name=f"field{index}", size=size, offset=int(offsets[index]))
-            for index, size in enumerate(SIZES)
+            for index, size in enumerate(sizes)
         ),
         vocabulary=int(offsets[-1]),
         event_kinds=8,
@@ -48,7 +49,7 @@ def write_table(folder: Path, rows: int, seed: int = 0) -> Meta:
     for name in meta.shapes().keys() - arrays.keys():  # a file of no bytes cannot be mapped for writing
         np.save(folder / f"{name}.npy", np.zeros(0, dtype=DTYPES[name]))
     score = np.zeros((3, rows))
-    for index, size in enumerate(SIZES):
+    for index, size in enumerate(sizes):
         local = rng.integers(0, size, rows, dtype=np.int32)
         arrays["ids"][:, index] = local + np.int32(offsets[index])
         if index < len(score):

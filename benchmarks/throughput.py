@@ -2,7 +2,8 @@
 
 Each contestant runs in a process of its own, if need be in a Python environment of its own, with the same rows,
 widths, batch size and threads, and with the training loop of its library. Peers take part twice: as their own examples
-set them up (documented), and with Adagrad, as ours, and without regularisation (lean). Rounds are interleaved: in each,
+set them up (documented), and with Adagrad, as ours, and without regularisation (lean). Ours takes part with products in
+the precision of the defaults (auto), and in float32 where that is another one. Rounds are interleaved: in each,
 every contestant trains on the same consecutive rows, then the next round takes the next rows.
 """
 
@@ -28,20 +29,27 @@ from rich.table import Table
 from summary import (
     MODELS,
     OURS,
+    OURS_SETUPS,
     SETUPS,
-    WANTED_RATIO,
     WANTED_SECONDS,
     dense_flops,
     evaluation_floor,
     fastest_peer,
+    products,
     ratio,
     speed,
+    wanted_ratio,
 )
 from table import SIZES, VISIT_ROWS, write_table
 
 from bench.data.datamodule import EVALUATION_ROWS
 
-PEERS: dict[str, str] = {"rechub": "torch-rechub", "deepctr": "DeepCTR-Torch", "fuxi": "FuxiCTR"}
+PEERS: dict[str, str] = {
+    "rechub": "torch-rechub",
+    "deepctr": "DeepCTR-Torch",
+    "fuxi": "FuxiCTR",
+    "mtreclib": "MTReclib-style",
+}
 MATMUL_SIZE = 2048
 EXAMPLES = """examples:
   ours alone:
@@ -50,7 +58,10 @@ EXAMPLES = """examples:
     python3 -m venv /tmp/peers
     /tmp/peers/bin/pip install torch==2.13.0 torch-rechub deepctr-torch fuxictr
     python benchmarks/throughput.py --peer-python /tmp/peers/bin/python --json benchmarks/results/throughput.json
-  the page BENCHMARKS.md from the stored result:
+  5 million users, where peers update their whole tables in every step (20 GB of memory):
+    python benchmarks/throughput.py --users 5000000 --setup documented --steps 20 --rounds 3 --evaluations 0 \\
+        --peer-python /tmp/peers/bin/python --json benchmarks/results/throughput_5m.json
+  the page BENCHMARKS.md from the stored results:
     python benchmarks/page.py
 """
 
@@ -58,7 +69,7 @@ EXAMPLES = """examples:
 def measure(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Run all contestants; the result as it is stored."""
     settings = {
-        "sizes": list(SIZES),
+        "sizes": [arguments.users, *SIZES[1:]],
         "embedding": 16,
         "hidden": [256, 128, 64],
         "experts": 4,
@@ -69,7 +80,7 @@ def measure(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
     count = arguments.steps * settings["batch"]
     with tempfile.TemporaryDirectory(prefix="throughput-") as name:
         folder = Path(name)
-        write_table(folder, arguments.rows)
+        write_table(folder, arguments.rows, settings["sizes"])
         (folder / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
         machine = describe_machine(arguments.threads)
         if machine["load_before"][0] > 0.5:
@@ -86,6 +97,8 @@ def measure(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
             for name, process in processes.items()
         }
         ours = processes[OURS]
+        for name in processes.keys() & OURS_SETUPS.keys():
+            measured[name]["products"] = processes[name].ask("products")
         result = {
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "machine": machine,
@@ -100,13 +113,13 @@ def measure(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
             peaks = [ours.ask("matmul_peak", size=MATMUL_SIZE, repeats=10)]
             for job, model, span in schedule(arguments, count):
                 # Optimisers play no part in evaluation: one setup of each peer is enough.
-                names = [n for n, p in processes.items() if p.setup == SETUPS[0] or not job.startswith("evaluate")]
+                names = [n for n, p in processes.items() if p.setup != SETUPS[1] or not job.startswith("evaluate")]
                 for contestant in names:
                     console.print(f"[dim]{job} {MODELS[model]} {contestant}[/dim]")
                     try:
                         seconds = processes[contestant].ask(job.split()[0], model=model, **span)
                     except Gone as gone:
-                        if contestant == OURS:
+                        if contestant in OURS_SETUPS:
                             raise
                         absent[contestant] = str(gone)
                         del processes[contestant], measured[contestant]
@@ -138,9 +151,12 @@ def schedule(arguments: argparse.Namespace, count: int) -> Iterator[tuple[str, s
 
 def start(arguments: argparse.Namespace, folder: Path) -> tuple[dict[str, Process], dict[str, str]]:
     """Running contestants by name, and why others are absent. Every peer takes the first environment it starts in."""
-    processes = {OURS: Process("ours", SETUPS[0], sys.executable, folder, arguments.threads)}
+    processes: dict[str, Process] = {}
+    for name, setup in OURS_SETUPS.items():
+        if not processes or processes[OURS].ask("products") != "float32":
+            processes[name] = Process("ours", setup, sys.executable, folder, arguments.threads)
     absent: dict[str, str] = {}
-    for setup, (script, title) in itertools.product(SETUPS, PEERS.items()):
+    for setup, (script, title) in itertools.product(arguments.setup or SETUPS, PEERS.items()):
         name = title if setup == SETUPS[0] else f"{title}, {setup}"
         for python in arguments.peer_python:
             try:
@@ -191,14 +207,14 @@ def show(result: dict[str, Any], console: Console) -> None:
     for name, reason in result["absent"].items():
         console.print(f"{name} was not measured: {reason}", markup=False)
     peak = result["matmul_peak_flops"]
-    console.print(f"float32 matrix product peak: {peak / 1e9:.0f} GFLOP/s")
+    console.print(f"peak of matrix products in {products(result)}: {peak / 1e9:.0f} GFLOP/s")
     for model, title in MODELS.items():
         dense = dense_flops(result, model)
         console.print(f"{title}: {dense / 1e9:.0f} GFLOP/s in matrix products, {dense / peak:.0%} of the peak")
         for setup in SETUPS:
             times = ratio(result, model, setup)
             if times is not None:
-                aim = f" (aim: {WANTED_RATIO[model]:g} x)" if setup == SETUPS[0] else ""
+                aim = f" (aim: {wanted_ratio(result, model):g} x)" if setup == SETUPS[0] else ""
                 console.print(f"{title}: {times:.2f} x {fastest_peer(result, model, setup)}, the fastest{aim}")
         floor = evaluation_floor(result, model)
         console.print(f"{title}: the matrix products of evaluation take {floor:.1f} s at the peak")
@@ -212,6 +228,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--peer-python", action="append", default=[], metavar="PATH", help="Python that has peers; may be repeated"
     )
+    parser.add_argument(
+        "--setup", action="append", choices=SETUPS, help="how peers are set up; may be repeated (default: both)"
+    )
+    parser.add_argument("--users", type=int, default=SIZES[0], help="ids of the first field (default: %(default)s)")
     parser.add_argument("--rows", type=int, default=1_000_000, help="rows of the table (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=50, help="training steps per round (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=4, help="rounds of training (default: %(default)s)")
@@ -226,6 +246,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "warmup": 1,
         "evaluations": 0,
         "threads": 1,
+        "users": 1,
         "rows": 1024 * max(parsed.steps, parsed.warmup),
     }
     for name, value in least.items():
@@ -235,7 +256,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def main() -> None:
-    arguments, console = parse(), Console()
+    arguments, console = parse(), Console(width=120)
     try:
         result = measure(arguments, console)
     except Gone as gone:

@@ -128,7 +128,10 @@ def _machine(records: Sequence[Record]) -> list[str]:
         return []
     found: dict[str, Counter[str]] = {}
     for record in records:
-        for name, value in {**record.versions, "device": record.cost.device}.items():
+        made = {**record.versions, "device": record.cost.device}
+        if "precision" in record.notes:
+            made["towers computed in"] = str(record.notes["precision"])
+        for name, value in made.items():
             found.setdefault(name, Counter())[value] += 1
     lines = []
     for name, values in sorted(found.items()):

@@ -18,10 +18,12 @@ from bench.core.registry import MODELS
 from bench.data.encoded import Meta
 from bench.results.store import Store
 from bench.runner import run as runner
+from bench.runner.executor import open_pool
 from bench.runner.layout import Layout
 from bench.runner.plan import Request, plan
 from bench.runner.planned import write_planned
 from bench.runner.pool import Pool
+from bench.runner.team import Team
 
 FAILED, INTERRUPTED = 1, 130
 
@@ -31,13 +33,21 @@ def execute(
     *,
     seeds: int,
     out: Path,
-    jobs: int,
+    jobs: int | None,
+    executor: str,
+    ray_address: str | None,
+    at_once: int | None,
+    team: Team | None,
     wandb: Any,
     wandb_group: str | None,
     dry_run: bool,
     report: str,
 ) -> int:
-    """Run what was asked for; returns the exit code. ``report``: the command to name as the next step.
+    """Run what was asked for; returns the exit code.
+
+    Args:
+        team: the processes that train each cell together, one cell at a time; None for one process.
+        report: the command to name as the next step.
 
     Raises:
         UserError: what the user can mend.
@@ -56,10 +66,13 @@ def execute(
         console.print(f"{len(cells)} cells, {len(cells) - len(todo)} of them stored")
         return 0
     runner.open_output(out)
-    console.print(f"{_summary(requests)}; seeds {seeds}; jobs {jobs}", markup=False)
     listeners: list[RunDisplay] = []
-    pool = Pool(jobs, lambda event: listeners[-1](event) if listeners else None)
+    jobs, at_once = (jobs, at_once) if team is None else (1, 1)
+    pool = open_pool(executor, jobs, ray_address, lambda event: listeners[-1](event) if listeners else None, out)
     try:
+        on = "" if executor == "local" else f" on {executor}"
+        on += "" if team is None else f" of {team.processes} processes"
+        console.print(f"{_summary(requests)}; seeds {seeds}; jobs {pool.jobs}{on}", markup=False)
         prepared = _prepare(console, out, requests, pool)
         metas = runner.metas_of(prepared.folders)
         ready, missing = _ready(requests, prepared)
@@ -73,9 +86,12 @@ def execute(
         if len(todo) < len(cells):
             console.print(f"{len(cells) - len(todo)} of {len(cells)} cells are stored already")
         rows = {cell.key: _train_rows(metas[cell.fingerprint]) * _passes(cell) for cell in todo}
+        if at_once is None:
+            with console.status("measuring how many cells to train at once"):
+                at_once = runner.best_at_once(todo, prepared.folders, sum(rows.values()), pool)
         with RunDisplay(todo, rows, console) as display:
             listeners.append(display)
-            outcome = runner.run_cells(out, todo, prepared.folders, pool, wandb, wandb_group)
+            outcome = runner.run_cells(out, todo, prepared.folders, pool, wandb, wandb_group, at_once, team)
     except KeyboardInterrupt:
         console.print("stopped; finished cells are kept: run the same command again to carry on.")
         return INTERRUPTED

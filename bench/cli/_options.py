@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +15,7 @@ from bench.core.errors import UserError
 
 if TYPE_CHECKING:
     from bench.data.source import Source
+    from bench.runner.team import Team
 
 #: The dataset where none is named.
 DATASET = "six_cities"
@@ -41,8 +43,51 @@ ModelFiles = Annotated[
     list[Path] | None,
     typer.Option("--model-file", help="Also a model of your own, e.g. --model-file my_model.py (repeatable)."),
 ]
-Jobs = Annotated[int | None, typer.Option(help="Worker processes; default: one per core, or one with a GPU.")]
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        help="Worker processes; default: one per core, or one with a GPU; with Ray, one per CPU or GPU it has."
+    ),
+]
+Executor = Annotated[
+    str,
+    typer.Option(help="local: processes of this machine; ray: tasks of a Ray cluster, whose nodes must share --out."),
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--ray-address",
+        help="A running cluster: auto (of this machine), HOST:PORT or ray://HOST:10001; default: a Ray of its own, out "
+        "of reach for other machines.",
+    ),
+]
+AtOnce = Annotated[
+    int | None,
+    typer.Option(
+        help="Cells of one model trained at once in a process, where they differ in seed or coefficient only; default: "
+        "what a measurement finds faster, 1 for small runs."
+    ),
+]
+Devices = Annotated[
+    int, typer.Option(help="Processes, or GPUs, of this node that train each cell together, on shares of its batches.")
+]
+NumNodes = Annotated[
+    int,
+    typer.Option(
+        help="Nodes that train each cell together: the same command on each, with NODE_RANK (0, 1, …), and MASTER_ADDR "
+        "and MASTER_PORT of node 0, in the environment, and an --out that all of them see."
+    ),
+]
 Wandb = Annotated[str, typer.Option(help="auto (online when a key is set), online, offline or off.")]
+
+Storage = Annotated[
+    str | None,
+    typer.Option(
+        envvar="BENCH_STORAGE",
+        help="Studies on a PostgreSQL server, for workers on many machines: postgresql://user@host/database; "
+        "default: in --out.",
+    ),
+]
 
 
 def names(text: str | None) -> list[str] | None:
@@ -109,6 +154,25 @@ def repeated(context: typer.Context, *parameters: str) -> str:
     return typed
 
 
+def hide_password(url: str | None) -> str:
+    """`` --storage URL`` as it may be printed, empty where it was not typed; the command line forgets the password.
+
+    W&B would keep the command line, which worker processes inherit.
+
+    Raises:
+        UserError: the URL is none of a PostgreSQL server.
+    """
+    if url is None:
+        return ""
+    from sweeps.address import without_password
+
+    shown = without_password(url)
+    typed = [url, f"--storage={url}"]
+    found = any(argument in typed for argument in sys.argv)
+    sys.argv[:] = [argument.replace(url, shown) if argument in typed else argument for argument in sys.argv]
+    return f" --storage {shlex.quote(shown)}" if found else ""
+
+
 def wandb_mode(text: str) -> str:
     """``text`` if it is a mode.
 
@@ -121,14 +185,52 @@ def wandb_mode(text: str) -> str:
     return text
 
 
-def worker_count(jobs: int | None) -> int:
-    """Number of worker processes.
+def worker_count(jobs: int | None) -> int | None:
+    """Number of worker processes; None where the executor chooses.
 
     Raises:
         UserError: it is not positive.
     """
-    from bench.runner.pool import default_jobs
-
     if jobs is not None and jobs < 1:
         raise UserError(f"--jobs must be at least 1, but got {jobs}.")
-    return jobs or default_jobs()
+    return jobs
+
+
+def executor(name: str, address: str | None) -> str:
+    """``name`` if it is an executor that can be used.
+
+    Raises:
+        UserError: it is none, or cannot be used, or the address is not for it.
+    """
+    from bench.runner.executor import require_executor
+
+    require_executor(name, address)
+    return name
+
+
+def at_once(number: int | None) -> int | None:
+    """Cells that are trained at once.
+
+    Raises:
+        UserError: it is not positive.
+    """
+    if number is not None and number < 1:
+        raise UserError(f"--at-once must be at least 1, but got {number}.")
+    return number
+
+
+def team(devices: int, nodes: int, jobs: int | None, at_once: int | None, executor: str) -> Team | None:
+    """The processes that train each cell together; None for one.
+
+    Raises:
+        UserError: a number is out of range, the environment does not say which node this is, or another option would
+            have cells trained beside each other.
+    """
+    from bench.runner.team import team_of
+
+    found = team_of(devices, nodes)
+    beside = {"--jobs": jobs not in (None, 1), "--at-once": at_once not in (None, 1), "--executor": executor != "local"}
+    if found and any(beside.values()):
+        given = ", ".join(option for option, is_given in beside.items() if is_given)
+        raise UserError(f"--devices and --num-nodes train one cell at a time on this machine; leave out {given}.")
+    return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,28 +22,51 @@ from bench.core.registry import MODELS
 from bench.data.source import Source
 from bench.results.store import Store
 from bench.runner import run as runner
+from bench.runner.executor import open_pool
 from bench.runner.layout import Layout
 from bench.runner.plan import Request, plan
 from bench.runner.pool import Pool
 from sweeps.figure import draw, file_name, spread
+from sweeps.storage import Storage, opened
 from sweeps.study import OBJECTIVE, Subject, open_study, optimise
 
 
-def search(source: Source, what: Subject, trials: int, out: Path, jobs: int, wandb: Any) -> optuna.Study:
+@contextlib.contextmanager
+def opened_studies(url: str | None, out: Path) -> Iterator[Storage]:
+    """The studies at the URL of a server; without one, those in ``out``, for this process alone.
+
+    Raises:
+        UserError: what the user can mend, now or later in the block.
+    """
+    runner.open_output(out)
+    if url is not None:
+        with opened(url) as studies:
+            yield studies
+    else:
+        with alone(Layout(out).studies_lock, "bench tune"), opened(Layout(out).studies) as studies:
+            yield studies
+
+
+def search(
+    source: Source,
+    what: Subject,
+    trials: int,
+    *,
+    out: Path,
+    jobs: int | None,
+    executor: str,
+    ray_address: str | None,
+    wandb: Any,
+    studies: Storage,
+) -> optuna.Study:
     """Run the study with a progress bar; returns it. Ctrl-C keeps what is finished.
 
     Raises:
         UserError: what the user can mend.
     """
-    runner.open_output(out)
-    with alone(Layout(out).studies_lock, "bench tune"):
-        return _search(source, what, trials, out, jobs, wandb)
-
-
-def _search(source: Source, what: Subject, trials: int, out: Path, jobs: int, wandb: Any) -> optuna.Study:
-    study = open_study(Layout(out).studies, what)
+    study = open_study(studies, what)
     console = Console(soft_wrap=True, highlight=False)
-    pool = Pool(jobs, lambda event: None)
+    pool = open_pool(executor, jobs, ray_address, lambda event: None, out)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     try:
         with console.status("preparing data"):
@@ -58,7 +83,7 @@ def _search(source: Source, what: Subject, trials: int, out: Path, jobs: int, wa
                 progress.console.print(f"trial {trial.number}: {trial.params} → {result}", markup=False)
                 progress.advance(bar, trial.value is not None)
 
-            optimise(study, what, trials, jobs, Store(out), train, told)
+            optimise(study, studies, what, trials, pool.jobs, Store(out), train, told)
     except KeyboardInterrupt:
         console.print("stopped; finished trials are kept: run the same command again to carry on.")
         raise typer.Exit(130) from None

@@ -32,8 +32,14 @@ def run(
         typer.Option("--grid", help="Every value of a knob, e.g. --grid constraint_weight=0.01,0.1 (repeatable)."),
     ] = None,
     tuned: Annotated[bool, typer.Option("--tuned", help="Use the best values that `bench tune` found.")] = False,
+    storage: options.Storage = None,
     out: options.Out = Path("runs"),
     jobs: options.Jobs = None,
+    executor: options.Executor = "local",
+    ray_address: options.RayAddress = None,
+    at_once: options.AtOnce = None,
+    devices: options.Devices = 1,
+    num_nodes: options.NumNodes = 1,
     wandb: options.Wandb = "auto",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the cells and stop.")] = False,
 ) -> None:
@@ -58,6 +64,10 @@ def run(
     - `bench run --data ga360 --data-dir path/to/export`
 
     - `bench run --cities 1 --preset esm2 --set dropout=0.3`
+
+    - `bench run --cities 1 --scale 1 --models esmc --seeds 1 --devices 4`
+
+    - `bench run --all-cities --executor ray --ray-address auto --out shared/runs`
     """
     from bench.cli._execution import execute
     from bench.cli._requests import exhibit_names, grid, of_exhibits
@@ -71,6 +81,7 @@ def run(
         source = options.source(dataset, scale, data_seed, data_dir, world, out)
         return source, options.configuration(preset or protocol or source.preset, changes)
 
+    options.hide_password(storage)
     if all_cities and cities is not None:
         raise UserError(f"take --all-cities or --cities, but got both (--cities {cities}).")
     if exhibit is not None:
@@ -101,7 +112,7 @@ def run(
         from sweeps.study import best_values  # Optuna: only where it is used
 
         only = requests[0]
-        values = best_values(Layout(out).studies, only.source, only.cities, only.models, config)
+        values = best_values(storage or Layout(out).studies, only.source, only.cities, only.models, config)
         requests = [only._replace(tuned=values)]
     raise typer.Exit(
         execute(
@@ -109,6 +120,10 @@ def run(
             seeds=seeds,
             out=out,
             jobs=options.worker_count(jobs),
+            executor=options.executor(executor, ray_address),
+            ray_address=ray_address,
+            at_once=options.at_once(at_once),
+            team=options.team(devices, num_nodes, jobs, at_once, executor),
             wandb=options.wandb_mode(wandb),
             wandb_group=f"{requests[0].source.label} grid {' '.join(axes)}" if axes else None,
             dry_run=dry_run,

@@ -33,7 +33,10 @@ def tune(
     changes: options.Set = None,
     out: options.Out = Path("runs"),
     jobs: options.Jobs = None,
+    executor: options.Executor = "local",
+    ray_address: options.RayAddress = None,
     wandb: options.Wandb = "auto",
+    storage: options.Storage = None,
 ) -> None:
     """Search coefficients by validation CTCVR-AUC; the next call carries on with the same study.
 
@@ -49,10 +52,12 @@ def tune(
     - `bench tune --model esmc2 --city 1 --knob weight_global --set constraint_weight=0.1`
 
     - `bench run --models esmc --cities 1 --tuned`
+
+    - `bench tune --model esmc --city 1 --trials 40 --storage postgresql://user@host/database`, on every machine
     """
     from rich.console import Console
 
-    from bench.cli._tuning import plot, search, table
+    from bench.cli._tuning import opened_studies, plot, search, table
     from bench.core.errors import UserError
     from bench.core.registry import MODELS
     from sweeps.space import grid, space_of
@@ -73,16 +78,29 @@ def tune(
             )
     what = subject(source, source.require(city), model, model_class.knobs, config, searched, seeds)
     wanted = len(grid(searched)) + BEYOND_GRID if trials is None else trials
-    study = search(source, what, wanted, out, options.worker_count(jobs), options.wandb_mode(wandb))
-
+    workers, mode = options.worker_count(jobs), options.wandb_mode(wandb)
+    options.executor(executor, ray_address)
+    on_server = options.hide_password(storage)
     same = options.repeated(context, "data", "data_dir", "scale", "data_seed", "world", "preset", "changes", "out")
-    best = ", ".join(f"{name} = {value:.4g}" for name, value in study.best_params.items())
-    console = Console()
-    console.print(table(study, what))
-    console.print(f"plot: {plot(study, what, out)}", soft_wrap=True, markup=False, highlight=False)
-    console.print(
-        f"best {best} (valid {OBJECTIVE} {study.best_value:.5f}); "
-        f"use it: bench run --models {model} --cities {city} --tuned{same}",
-        soft_wrap=True,
-        markup=False,
-    )
+    with opened_studies(storage, out) as studies:
+        study = search(
+            source,
+            what,
+            wanted,
+            out=out,
+            jobs=workers,
+            executor=executor,
+            ray_address=ray_address,
+            wandb=mode,
+            studies=studies,
+        )
+        best = ", ".join(f"{name} = {value:.4g}" for name, value in study.best_params.items())
+        console = Console()
+        console.print(table(study, what))
+        console.print(f"plot: {plot(study, what, out)}", soft_wrap=True, markup=False, highlight=False)
+        console.print(
+            f"best {best} (valid {OBJECTIVE} {study.best_value:.5f}); "
+            f"use it: bench run --models {model} --cities {city} --tuned{same}{on_server}",
+            soft_wrap=True,
+            markup=False,
+        )

@@ -45,15 +45,20 @@ def ensure_folder(path: Path) -> Path:
     return path
 
 
+def scratch(parent: Path) -> Path:
+    """A fresh folder in ``parent``, which :func:`sweep_staging` removes once this process is gone."""
+    folder = parent / f"{_STAGING}{os.getpid()}-{_machine()}-{uuid.uuid4().hex[:8]}"
+    folder.mkdir()
+    return folder
+
+
 @contextlib.contextmanager
 def publishing(final: Path) -> Iterator[Path]:
     """A fresh folder to fill; on success it is renamed to ``final``, on any error it is removed.
 
     Where ``final`` appeared meanwhile (another process was faster), the new folder is dropped.
     """
-    ensure_folder(final.parent)
-    staging = final.parent / f"{_STAGING}{os.getpid()}-{_machine()}-{uuid.uuid4().hex[:8]}"
-    staging.mkdir()
+    staging = scratch(ensure_folder(final.parent))
     try:
         yield staging
         for path in sorted(staging.rglob("*")):

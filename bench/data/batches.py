@@ -170,6 +170,10 @@ class Batches(Dataset[Batch]):
     def __len__(self) -> int:
         return -(-len(self.order) // self.size)
 
+    def rows_in(self, index: int) -> int:
+        """Rows of a batch, with those that other processes read."""
+        return min(self.size, len(self.order) - index * self.size)
+
     def __getitem__(self, index: int) -> Batch:
         if not 0 <= index < len(self):
             raise IndexError(index)

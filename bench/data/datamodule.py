@@ -13,7 +13,9 @@ from bench.core.seeding import derive
 from bench.data.batches import Batch, Batches, BatchMaker
 from bench.data.encoded import EncodedCity
 from bench.data.numbers import numbers_of
-from bench.data.order import Stored, training_order
+from bench.data.order import Order, Stored, training_order
+from bench.data.part import Part
+from bench.data.resident import ResidentBatchMaker, ResidentCity, resident
 
 #: Rows of a batch when nothing is learned from it; more would only cost memory.
 EVALUATION_ROWS = 2048
@@ -25,7 +27,9 @@ class FunnelDataModule(pl.LightningDataModule):
     Training batches have exactly ``config.batch_size`` rows (the last one fewer), visits in an order that
     depends on the epoch only, and on the seed where ``config.order`` is "own" (see :mod:`bench.data.order`),
     and carts calibrated as ``calibration`` says. Validation and test batches are in stored order with the
-    labels as they were observed. Without ``histories`` none are read.
+    labels as they were observed. Without ``histories`` none are read. Where a trainer has a CUDA device with room for
+    the city, the city is sent there once, and batches are made there. ``part``: the rank of this process and how many
+    there are; it reads its :class:`~bench.data.part.Part` of every batch.
     """
 
     def __init__(
@@ -35,17 +39,20 @@ class FunnelDataModule(pl.LightningDataModule):
         seed: int = 0,
         calibration: Calibration = "none",
         histories: bool = True,
+        part: tuple[int, int] = (0, 1),
     ) -> None:
         super().__init__()
         self.city, self.config, self.seed, self.calibration = city, config, seed, calibration
+        self.part = part
         self.history = max(config.din_length, config.eta_length) if histories else 0
+        self._resident: ResidentCity | None = None
 
     def train_dataloader(self) -> DataLoader[Batch]:
         epoch = self.trainer.current_epoch if self.trainer is not None else 0
         rows = self.city.rows("train")
         seed = 0 if self.config.order == "common" else self.seed
         order = training_order(np.asarray(self.city.visit[rows]), rows.start, derive(seed, "order", epoch))
-        return _loader(Batches(self._maker(self.calibration), order, self.config.batch_size))
+        return self._loader(self._maker(self.calibration), order, self.config.batch_size)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         return self._in_order("valid")
@@ -55,15 +62,20 @@ class FunnelDataModule(pl.LightningDataModule):
 
     def _in_order(self, split: str) -> DataLoader[Batch]:
         rows = self.city.rows(split)
-        return _loader(Batches(self._maker("none"), Stored(rows.start, rows.stop), EVALUATION_ROWS))
+        return self._loader(self._maker("none"), Stored(rows.start, rows.stop), EVALUATION_ROWS)
 
     def _maker(self, calibration: Calibration) -> BatchMaker:
-        config = self.config
-        return BatchMaker(self.city, self.history, calibration, config.action, numbers_of(self.city, config))
+        action, numbers = self.config.action, numbers_of(self.city, self.config)
+        if self._resident is None and isinstance(self.trainer, pl.Trainer):
+            self._resident = resident(self.city, numbers, self.trainer.strategy.root_device)
+        if self._resident is None:
+            return BatchMaker(self.city, self.history, calibration, action, numbers)
+        return ResidentBatchMaker(self.city, self.history, calibration, action, numbers, resident=self._resident)
 
-
-def _loader(batches: Batches) -> DataLoader[Any]:
-    return DataLoader(batches, batch_size=None, collate_fn=_as_is)
+    def _loader(self, maker: BatchMaker, order: Order, size: int) -> DataLoader[Batch]:
+        rank, processes = self.part
+        own = Part(order, rank, processes) if processes > 1 else order
+        return DataLoader(Batches(maker, own, size), batch_size=None, collate_fn=_as_is)
 
 
 def _as_is(batch: Any) -> Any:

@@ -44,7 +44,8 @@ from bench.data.vocabulary import feature_problems, fit
 class EncodingSettings(BaseModel):
     """Knobs of the encoding. No result depends on ``memory_limit`` and ``threads`` (None: all cores), of DuckDB.
 
-    Without a ``memory_limit``, it is 1.5 GB for each thread, at most 3 GB and half of the machine's memory.
+    Without a ``memory_limit``, it is 1 GB for each thread, at most 2 GB and half of the machine's memory. Beside it
+    the process holds some numbers per visit, one byte per row, and the distinct combinations of crosses.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -59,7 +60,7 @@ class EncodingSettings(BaseModel):
         """The memory that DuckDB may take before it spills to disk."""
         threads = self.threads or os.cpu_count() or 1
         half = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2_000_000
-        return self.memory_limit or f"{min(1500 * threads, 3000, half)}MB"
+        return self.memory_limit or f"{min(1000 * threads, 2000, half)}MB"
 
 
 def encoding_key(manifest: Manifest, settings: EncodingSettings) -> str:
@@ -131,7 +132,12 @@ def _encode(
         *(["JOIN item_rows ON item_rows.item = source.item"] if has_dense else []),
         *(["LEFT JOIN truth ON truth.exposure = source.exposure"] if "truth" in columns else []),
     ]
-    write_rows(connection, out, stops[-1], row_columns, joins)
+    sizes = {
+        f"ids/{place}/{field}": local.sizes.get(field, 1)
+        for field, places in ids.items()
+        for place in range(len(places))
+    }
+    write_rows(connection, out, stops[-1], row_columns, joins, sizes)
     widths = [len(places) for places in ids.values()]
     fields = finish_ids(out, features, widths, local.sizes, splits["train"][1], settings.min_count)
     item = next(((f, field) for f, field in zip(features, fields, strict=True) if f.name == "item"), None)

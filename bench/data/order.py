@@ -12,6 +12,8 @@ How near that is to a full shuffle, with pools of P blocks (1,024 at the default
   that of a full shuffle (1.06 for 64 visits), and reaches that only where all visits of a block are alike.
 - Neighbours of a block are 1 / (3 n) of the epoch apart on average, in place of 1 / 3. Rows are stored by user: nearly
   all training visits of a user come in one n-th of the epoch.
+- What it costs: City 1 at 1:1000 in 12 pools of about 1,024 blocks gave ESMM a CTR-AUC 0.0003 lower than a full shuffle
+  (95 % interval of six paired seeds: 0.0000 to 0.0006), no more than the spread of the seeds.
 """
 
 from __future__ import annotations

@@ -18,12 +18,18 @@ from bench.data.sql import fetch, name, stream
 from bench.data.tables import LABELS, Feature
 from bench.data.vocabulary import apply_cross, cross_keys, fit_cross
 
-_CHUNK = 1 << 18
+#: Rows whose ids are read at once, to change them and to count their combinations.
+_CHUNK, _FIT_ROWS = 1 << 18, 1 << 22
 _SQL_TYPES = {"int32": "INTEGER", "int64": "BIGINT", "uint8": "UTINYINT", "float32": "FLOAT"}
 
 
 def write_rows(
-    connection: duckdb.DuckDBPyConnection, out: Path, rows: int, columns: Mapping[str, str], joins: Sequence[str]
+    connection: duckdb.DuckDBPyConnection,
+    out: Path,
+    rows: int,
+    columns: Mapping[str, str],
+    joins: Sequence[str],
+    sizes: Mapping[str, int],
 ) -> None:
     """Write the arrays of rows in their order: by visit, position, exposure.
 
@@ -34,6 +40,7 @@ def write_rows(
         rows: number of exposures, whose ids are 0 … rows - 1.
         columns: ``array`` (1-d) or ``array/column`` (2-d, in this order) to SQL over ``exposures AS source``,
             ``visits`` and ``joins``.
+        sizes: values 0 … size - 1 that a column takes, where that is known: so it is sorted in a smaller type.
 
     Raises:
         UserError: a value is missing, or the joins change the number of rows.
@@ -48,7 +55,7 @@ def write_rows(
     for column in columns:
         groups.setdefault(column.partition("/")[0], []).append(column)
     selected = ", ".join(
-        f"CAST({columns[member]} AS {_SQL_TYPES[DTYPES[array]]}) AS {name(member)}"
+        f"CAST({columns[member]} AS {_sql_type(DTYPES[array], sizes.get(member))}) AS {name(member)}"
         for array, members in groups.items()
         for member in members
     )
@@ -66,7 +73,9 @@ def write_rows(
             if stop > rows:
                 break
             found = {
-                array: np.stack([batch[member] for member in members], axis=1) if shapes[array] else batch[array]
+                array: np.stack([batch[member] for member in members], axis=1, dtype=DTYPES[array])
+                if shapes[array]
+                else batch[array]
                 for array, members in groups.items()
             }
             found["user"] = users[batch["visit"]]
@@ -91,12 +100,13 @@ def finish_ids(
     """Fit and fill the crosses in ``ids``, add the offsets of all fields; ``train``: number of training rows."""
     ids = np.load(out / "ids.npy", mmap_mode="r+")
     index = dict(zip((f.name for f in features), itertools.accumulate(widths, initial=0), strict=False))
-    values, parts = {}, {}
+    values, parts, starts = {}, {}, range(0, train, _FIT_ROWS)
     for cross in features:
         if cross.kind == "cross":
             columns, of = [index[part] for part in cross.of], [sizes[part] for part in cross.of]
             parts[cross.name] = columns, of
-            values[cross.name] = fit_cross(cross_keys(ids[:train, columns], of), cross.min_count or min_count)
+            keys = (cross_keys(ids[first : min(first + _FIT_ROWS, train), columns], of) for first in starts)
+            values[cross.name] = fit_cross(keys, cross.min_count or min_count)
     all_sizes = [len(values[f.name]) + 1 if f.name in values else sizes[f.name] for f in features]
     offsets = [0, *itertools.accumulate(all_sizes)][:-1]
     added = np.repeat(np.array(offsets, dtype=np.int32), widths)
@@ -110,6 +120,13 @@ def finish_ids(
         EncodedField(name=feature.name, size=size, offset=offset, ordered=feature.kind == "numeric", width=width)
         for feature, size, offset, width in zip(features, all_sizes, offsets, widths, strict=True)
     ]
+
+
+def _sql_type(dtype: str, size: int | None) -> str:
+    """The type of a column on its way into an array of that dtype."""
+    if size is None or size > 1 << 16:
+        return _SQL_TYPES[dtype]
+    return "UTINYINT" if size <= 1 << 8 else "USMALLINT"
 
 
 def _marks(connection: duckdb.DuckDBPyConnection, rows: int) -> NDArray[np.uint8]:

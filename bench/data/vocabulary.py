@@ -11,7 +11,7 @@ MD5 of the value's text (UTF-8; an integer in decimal digits), so that it is the
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import duckdb
@@ -93,10 +93,14 @@ def cross_keys(ids: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
     return key
 
 
-def fit_cross(keys: np.ndarray, min_count: int) -> np.ndarray:
-    """The sorted combinations that at least ``min_count`` of the training ``keys`` have."""
-    values, counts = np.unique(keys, return_counts=True)
-    return values[(values >= 0) & (counts >= min_count)]
+def fit_cross(parts: Iterable[np.ndarray], min_count: int) -> np.ndarray:
+    """The sorted combinations that at least ``min_count`` of the training keys, which come in parts, have."""
+    values, counts = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+    for keys in parts:
+        found, times = np.unique(keys[keys >= 0], return_counts=True)
+        values, place = np.unique(np.concatenate((values, found)), return_inverse=True)
+        counts = np.bincount(place, weights=np.concatenate((counts, times)))
+    return values[counts >= min_count]
 
 
 def apply_cross(keys: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -20,6 +20,8 @@ def positive(labels: Array, *columns: Array) -> Bool:
         ValueError: a shape differs, or a label is neither 0 nor 1.
     """
     _require_one_shape(labels, *columns)
+    if labels.dtype == np.bool_:
+        return labels
     found: Bool = np.equal(labels, 1)
     if not (found | (labels == 0)).all():
         raise ValueError("labels must be 0 or 1, but others were found.")
@@ -59,7 +61,7 @@ def require_probabilities(values: Array) -> None:
     Raises:
         ValueError: a value lies outside.
     """
-    if ((values < 0) | (values > 1)).any():
+    if np.fmin.reduce(values, initial=0) < 0 or np.fmax.reduce(values, initial=1) > 1:
         raise ValueError("probabilities must lie in [0, 1], but others were found.")
 
 

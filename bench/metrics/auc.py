@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from bench.metrics._arrays import Array, positive
+from bench.metrics._ranked import Ranked
 
 
 def auc(scores: Array, labels: Array) -> float:
@@ -23,12 +22,4 @@ def auc(scores: Array, labels: Array) -> float:
     Raises:
         ValueError: shapes differ or a label is neither 0 nor 1.
     """
-    is_positive = positive(labels, scores)
-    if np.isnan(scores).any():
-        return float("nan")
-    positives, negatives = np.sort(scores[is_positive]), np.sort(scores[~is_positive])
-    if not positives.size or not negatives.size:
-        return float("nan")
-    below = np.searchsorted(negatives, positives, side="left").sum()
-    not_above = np.searchsorted(negatives, positives, side="right").sum()
-    return int(below + not_above) / (2 * positives.size * negatives.size)
+    return Ranked(scores, positive(labels, scores)).auc()

@@ -5,10 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from bench.metrics._arrays import Array, Float, positive, require_probabilities
-from bench.metrics._order import Order
+from bench.metrics._ranked import Ranked, bin_ends, sums_between
+
+#: How many bins, unless said otherwise.
+BINS = 15
 
 
-def ece(probabilities: Array, labels: Array, bins: int = 15) -> float:
+def ece(probabilities: Array, labels: Array, bins: int = BINS) -> float:
     """Mean over rows of |mean probability - share of positives| of the row's bin.
 
     Bins hold equal counts of rows in the order of the probability: bin b has the rows from b·n/bins to
@@ -27,7 +30,8 @@ def ece(probabilities: Array, labels: Array, bins: int = 15) -> float:
         ValueError: shapes differ, a label is neither 0 nor 1, a probability lies outside [0, 1], or bins < 1.
     """
     is_positive = positive(labels, probabilities)
-    return binned_error(probabilities, is_positive.astype(np.float64), bins)
+    _require(probabilities, bins)
+    return Ranked(probabilities, is_positive).binned_error(bins)
 
 
 def binned_error(probabilities: Array, outcomes: Float, bins: int) -> float:
@@ -36,12 +40,17 @@ def binned_error(probabilities: Array, outcomes: Float, bins: int) -> float:
     Raises:
         ValueError: a probability lies outside [0, 1] or bins < 1.
     """
+    _require(probabilities, bins)
+    if not outcomes.size or np.isnan(probabilities).any():
+        return float("nan")
+    rows = np.argsort(probabilities)
+    ordered = probabilities[rows]
+    ends = bin_ends(ordered, bins)
+    excess = sums_between(ordered, ends) - sums_between(outcomes[rows], ends)
+    return float(np.abs(excess).sum() / outcomes.size)
+
+
+def _require(probabilities: Array, bins: int) -> None:
     require_probabilities(probabilities)
     if bins < 1:
         raise ValueError(f"bins must be at least 1, but got {bins}.")
-    if not outcomes.size or np.isnan(probabilities).any():
-        return float("nan")
-    order = Order(probabilities)
-    excess = (probabilities.astype(np.float64) - outcomes)[order.rows]
-    of_bin = np.repeat(order.first * bins // outcomes.size, order.counts)
-    return float(np.abs(np.bincount(of_bin, weights=excess)).sum() / outcomes.size)

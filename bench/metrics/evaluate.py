@@ -4,24 +4,44 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
+
+import numpy as np
 
 from bench.core.errors import unknown
 from bench.core.record import Metric
-from bench.metrics._arrays import Array
+from bench.metrics._arrays import Array, Bool, positive, require_probabilities
+from bench.metrics._ranked import Ranked
 from bench.metrics.auc import auc
-from bench.metrics.ece import ece
+from bench.metrics.ece import BINS
 from bench.metrics.gauc import gauc
 from bench.metrics.log_loss import log_loss
 from bench.metrics.pcoc import pcoc
-from bench.metrics.spaces import mask, target
+from bench.metrics.spaces import SPACES, mask, target
 
-#: Metric name → function of probabilities, labels and users, all [n].
-METRICS: dict[str, Callable[[Array, Array, Array], float]] = {
-    "auc": lambda p, y, users: auc(p, y),
-    "gauc": gauc,
-    "log_loss": lambda p, y, users: log_loss(p, y),
-    "ece": lambda p, y, users: ece(p, y),
-    "pcoc": lambda p, y, users: pcoc(p, y),
+
+class Rows:
+    """Probabilities, labels and users, all [n], of one sample space; sorted once for all metrics."""
+
+    def __init__(self, p: Array, y: Bool, users: Array) -> None:
+        self.p, self.y, self.users = p, y, users
+
+    @cached_property
+    def ranked(self) -> Ranked:
+        return Ranked(self.p, self.y)
+
+    def ece(self) -> float:
+        require_probabilities(self.p)
+        return self.ranked.binned_error(BINS)
+
+
+#: Metric name → what it is of some rows.
+METRICS: dict[str, Callable[[Rows], float]] = {
+    "auc": lambda rows: rows.ranked.auc(),
+    "gauc": lambda rows: gauc(rows.p, rows.y, rows.users),
+    "log_loss": lambda rows: log_loss(rows.p, rows.y),
+    "ece": Rows.ece,
+    "pcoc": lambda rows: pcoc(rows.p, rows.y),
 }
 
 
@@ -59,19 +79,20 @@ def evaluate(
     if len({len(column) for column in columns}) > 1:
         raise ValueError(f"all columns must have one length, but got {sorted({len(c) for c in columns})}.")
 
+    happened = {name: positive(column) for name, column in labels.items()}
     found: dict[str, Metric] = {}
     for probability, values in probabilities.items():
         goal = target(probability)
         for space in goal.spaces:
-            rows = mask(space, labels)
-            p, y, who = values[rows], goal.label(labels)[rows], users[rows]
-            results = {name: METRICS[name](p, y, who) for name in wanted}
+            chosen = slice(None) if SPACES[space] is None else mask(space, happened)
+            rows = Rows(values[chosen], goal.label(happened)[chosen], users[chosen])
+            results = {name: METRICS[name](rows) for name in wanted}
             if truth is not None and set(goal.truth) <= truth.keys():
-                ceiling = auc(goal.true_probability(truth)[rows], y)
-                model = results["auc"] if "auc" in results else auc(p, y)
+                ceiling = auc(goal.true_probability({name: truth[name][chosen] for name in goal.truth}), rows.y)
+                model = rows.ranked.auc()
                 results["ceiling"] = ceiling
                 results["ceiling_share"] = (model - 0.5) / (ceiling - 0.5) if ceiling != 0.5 else math.nan
-            n, n_pos = int(y.size), int(y.sum())
+            n, n_pos = int(rows.y.size), int(np.count_nonzero(rows.y))
             for name, value in results.items():
                 kept = value if math.isfinite(value) else None
                 found[f"{name}/{probability}/{space}"] = Metric(value=kept, n=n, n_pos=n_pos)

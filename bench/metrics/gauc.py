@@ -62,7 +62,7 @@ def gauc_by_user(scores: Array, labels: Array, users: Array, n_users: int) -> tu
     influences = np.full(n_users, np.nan)
     if np.isnan(scores).any() or not users.size:
         return float("nan"), influences
-    both, areas = _areas(scores, is_positive, users.astype(np.int64), n_users)
+    both, areas = _areas(scores, is_positive, users.astype(np.int64, copy=False), n_users)
     if not areas.size:
         return float("nan"), influences
     value = float(areas.sum() / areas.size)
@@ -72,17 +72,18 @@ def gauc_by_user(scores: Array, labels: Array, users: Array, n_users: int) -> tu
     return value, influences
 
 
-def _areas(scores: Array, is_positive: Bool, user: Int, n_users: int) -> tuple[Bool, Float]:
+def _areas(scores: Array, is_positive: Bool, user: Array, n_users: int) -> tuple[Bool, Float]:
     """Which users [n_users] have both classes, and the AUC of each of those in their order."""
     n_pos = np.bincount(user[is_positive], minlength=n_users)
-    n_neg = np.bincount(user[~is_positive], minlength=n_users)
+    n_neg = np.bincount(user, minlength=n_users) - n_pos
     both: Bool = (n_pos > 0) & (n_neg > 0)
     n_pos, n_neg = n_pos * both, n_neg * both
 
     # One integer key that sorts by user, then by score: the AUC of all users is one search in sorted keys.
     rows = both[user]
-    rank = np.unique(scores[rows], return_inverse=True)[1]
-    key = user[rows] * (rank.size + 1) + rank
+    key = user[rows].astype(np.int64)
+    key <<= 32
+    key += _ordinals(scores[rows])
     positives, negatives = np.sort(key[is_positive[rows]]), np.sort(key[~is_positive[rows]])
     twice_below = np.searchsorted(negatives, positives, side="left") + np.searchsorted(negatives, positives, "right")
     owner = np.repeat(np.arange(n_users), n_pos)
@@ -91,11 +92,18 @@ def _areas(scores: Array, is_positive: Bool, user: Int, n_users: int) -> tuple[B
     return both, np.asarray(wins / (2 * n_pos[both] * n_neg[both]))
 
 
+def _ordinals(scores: Array) -> Int:
+    """Integers [n] of 32 bits that are ordered, and equal, as the scores [n] are. Float32 needs no sort."""
+    if scores.dtype != np.float32:
+        return np.unique(scores, return_inverse=True)[1]
+    bits = (scores + np.float32(0)).view(np.int32)  # -0 becomes 0
+    return np.asarray(np.where(bits < 0, np.bitwise_xor(bits, np.int32(0x7FFFFFFF)), bits))
+
+
 def _codes(users: Array) -> Array:
     """Small non-negative integers [n], equal where the users are equal. Integers close together need no sort."""
     if np.can_cast(users.dtype, np.int64):
-        numbers = users.astype(np.int64)
-        lowest = int(numbers.min())
-        if int(numbers.max()) - lowest < 4 * users.size:
-            return numbers - lowest
+        lowest, highest = int(users.min()), int(users.max())
+        if highest - lowest < 4 * users.size:
+            return np.subtract(users, lowest, dtype=np.int64) if lowest else users
     return np.unique(users, return_inverse=True)[1]

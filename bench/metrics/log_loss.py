@@ -20,9 +20,15 @@ def log_loss(probabilities: Array, labels: Array) -> float:
         ValueError: shapes differ, a label is neither 0 nor 1, or a probability lies outside [0, 1].
     """
     require_probabilities(probabilities)
+    is_positive = positive(labels, probabilities)
+    if not labels.size:
+        return float("nan")
     exact = probabilities.astype(np.float64)
     with np.errstate(divide="ignore"):
-        return log_loss_from_logs(np.log(exact), np.log1p(-exact), labels)
+        of_positives = np.log(exact[is_positive])
+        chosen = np.log1p(np.negative(exact, out=exact), out=exact)
+    chosen[is_positive] = of_positives
+    return float(-chosen.mean())
 
 
 def log_loss_from_logs(log_p: Array, log_1mp: Array, labels: Array) -> float:

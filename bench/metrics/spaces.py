@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 
@@ -51,11 +52,12 @@ class Target:
 
     def label(self, labels: Mapping[str, Array]) -> Bool:
         """1 [n] where all events happened."""
-        return np.asarray(np.logical_and.reduce([labels[event] == 1 for event in self.events]))
+        return reduce(np.logical_and, (np.asarray(labels[event] == 1) for event in self.events))
 
     def true_probability(self, truth: Mapping[str, Array]) -> Float:
         """The probability [n] that a perfect model gives; ``truth`` holds p_cart and p_purchase given a click."""
-        return np.asarray(np.prod([truth[name] for name in self.truth], axis=0, dtype=np.float64))
+        first, *others = (truth[name] for name in self.truth)
+        return reduce(np.multiply, others, np.asarray(first, dtype=np.float64))
 
 
 TARGETS: dict[str, Target] = {

@@ -13,12 +13,15 @@ from torchmetrics import Metric
 from bench.core.record import Metric as MetricValue
 from bench.metrics._arrays import Array
 from bench.metrics.auc import auc
-from bench.metrics.ece import ece
+from bench.metrics.ece import BINS, ece
 from bench.metrics.evaluate import METRICS, evaluate
 from bench.metrics.gauc import gauc
 from bench.metrics.log_loss import log_loss
 from bench.metrics.pcoc import pcoc
 from bench.metrics.spaces import LABELS
+
+#: Batches that are joined while rows are gathered: small blocks that stay between large ones that go leave holes.
+JOINED = 64
 
 
 class _Rows(Metric):
@@ -34,13 +37,21 @@ class _Rows(Metric):
 
     def _append(self, **columns: Tensor) -> None:
         for name, values in columns.items():
-            getattr(self, name).append(values.detach().reshape(-1))
+            state = getattr(self, name)
+            state.append(values.detach().reshape(-1))
+            if self.update_count % JOINED == 0:
+                state[-JOINED:] = [torch.cat(state[-JOINED:])]
 
     def _column(self, name: str) -> Array:
         state: list[Tensor] | Tensor = getattr(self, name)
-        values = torch.cat(state) if isinstance(state, list) and state else state
-        if isinstance(values, list):
-            return np.empty(0)
+        if isinstance(state, list):
+            if not state:
+                return np.empty(0)
+            if len(state) > 1:  # joined once and for all: batches and their copy never lie in memory together for long
+                state[:] = [torch.cat(state)]
+            values = state[0]
+        else:
+            values = state
         if values.dtype in (torch.bfloat16, torch.float16):
             values = values.float()
         return values.cpu().numpy()
@@ -79,7 +90,7 @@ class ECE(_Binary):
 
     higher_is_better = False
 
-    def __init__(self, bins: int = 15, **kwargs: Any) -> None:
+    def __init__(self, bins: int = BINS, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.bins = bins
 

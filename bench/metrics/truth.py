@@ -11,7 +11,7 @@ import numpy as np
 
 from bench.metrics._arrays import Array, Float, require_probabilities, soft
 from bench.metrics._order import Order
-from bench.metrics.ece import binned_error
+from bench.metrics.ece import BINS, binned_error
 
 
 def soft_pcoc(predicted: Array, truth: Array) -> float:
@@ -28,7 +28,7 @@ def soft_pcoc(predicted: Array, truth: Array) -> float:
     return float(predicted.sum(dtype=np.float64)) / total if total > 0 else float("nan")
 
 
-def soft_ece(predicted: Array, truth: Array, bins: int = 15) -> float:
+def soft_ece(predicted: Array, truth: Array, bins: int = BINS) -> float:
     """Mean over rows of |mean of ``predicted`` - mean of ``truth``| of the row's bin.
 
     Bins and ties as in :func:`bench.metrics.ece.ece`, with the true probability in place of the label.

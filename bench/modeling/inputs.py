@@ -117,13 +117,11 @@ class FunnelInputs(nn.Module):
         all fields [B, F, …] and events [C · L, …], or where items have a table of their own the other fields
         [B, F - 1, …], items [B, …] and events.
         """
-        rows, columns = batch.ids.shape
         ids = fill(batch.ids, self.bags)
         events = batch.events.reshape(-1) if self.context is not None else batch.events.new_zeros(0)
         if self.items is None:
-            found = self.table(torch.cat([ids.view(-1), events]))
-            own, of_events = found.split([rows * columns, len(events)])
-            return pool(own.view(rows, columns, -1), ids == batch.ids, self.bags), of_events
+            own, of_events = self.table.look_up([ids, events])
+            return pool(own, ids == batch.ids, self.bags), of_events
         item = self.item
         assert item is not None
         after = ids[:, item + 1 :] - self.items.rows
@@ -131,8 +129,7 @@ class FunnelInputs(nn.Module):
         counted = ids == batch.ids
         bags = [bag.left_by(bag.start > item) for bag in self.bags]
         others = pool(others, torch.cat([counted[:, :item], counted[:, item + 1 :]], dim=1), bags)
-        found = self.items(torch.cat([ids[:, item], events]) - self.start)
-        return others, *found.split([rows, len(events)])
+        return others, *self.items.look_up([ids[:, item] - self.start, events - self.start])
 
     def assemble(self, batch: Batch, found: tuple[Tensor, ...]) -> Tensor:
         """[B, width] from what :meth:`look_up` found."""
@@ -156,7 +153,7 @@ class FunnelInputs(nn.Module):
                     parts.append(interest.reshape(-1, dim).index_select(0, batch.slots))
         if batch.dense.shape[1]:
             parts.append(batch.dense)
-        return torch.cat(parts, dim=1)
+        return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
 
     def _item_field(self) -> int:
         """Which field the item is: its column, less those that multi-valued fields before it have more than one."""

@@ -15,6 +15,7 @@ from bench.core.seeding import derive
 from bench.data.batches import Batch, Labels
 from bench.modeling.inputs import FunnelInputs, InputShape
 from bench.modeling.outputs import FunnelOutput
+from bench.modeling.whole import whole_batch
 from bench.nn.embedding import EmbeddingTable
 from bench.nn.mlp import Towers
 from bench.nn.optimisers import AdagradDecay, Adam, RowOptimizer
@@ -149,7 +150,8 @@ class FunnelModule(pl.LightningModule):
     # Lightning
 
     def training_step(self, batch: Batch, index: int) -> dict[str, Any]:
-        terms = self.losses(self(batch), Labels(*batch.labels.unbind(1)))
+        output, labels = whole_batch(self(batch), Labels(*batch.labels.unbind(1)), batch.rows)
+        terms = self.losses(output, labels)
         return {"loss": self.total(terms), "terms": {name: term.detach() for name, term in terms.items()}}
 
     def validation_step(self, batch: Batch, index: int) -> dict[str, Tensor]:

@@ -10,10 +10,15 @@ from torch import Tensor, nn
 
 
 class Touched(NamedTuple):
-    """Distinct rows of a lookup (int64 [U]) and their values as a leaf tensor ([U, dim]) that takes the gradient."""
+    """Rows of a lookup (int64 [U]) and their values as a leaf tensor ([U, dim]) that takes the gradient.
+
+    ``first`` is None where the rows are distinct. Else (see :attr:`EmbeddingTable.of_fixed_size`) it is the place of
+    one of each row's equals, int64 [U], the same for all of them: that one has the gradient of all.
+    """
 
     rows: Tensor
     leaf: Tensor
+    first: Tensor | None = None
 
 
 class Bag(NamedTuple):
@@ -91,6 +96,13 @@ class EmbeddingTable(nn.Module):
         return self.weight.shape[0]
 
     @property
+    def of_fixed_size(self) -> bool:
+        """Whether a lookup copies as many rows as it has ids, not only the distinct ones: on an accelerator the host
+        would have to wait to learn how many those are, and the step could not be recorded as a CUDA graph.
+        """
+        return self.weight.device.type != "cpu"
+
+    @property
     def dim(self) -> int:
         return self.weight.shape[1]
 
@@ -99,21 +111,28 @@ class EmbeddingTable(nn.Module):
         self.weight.data.normal_(0.0, self.std, generator=generator)
 
     def forward(self, ids: Tensor) -> Tensor:
-        """Vectors [*ids.shape, dim] of int64 ids.
+        """Vectors [*ids.shape, dim] of int64 ids; see :meth:`look_up`."""
+        return self.look_up([ids])[0]
+
+    def look_up(self, parts: Sequence[Tensor]) -> list[Tensor]:
+        """Vectors [*ids.shape, dim] of the int64 ids of each part.
 
         Raises:
             RuntimeError: the gradient of the lookup before was not consumed by an optimiser.
         """
-        flat = ids.reshape(-1)
         if not (self.training and torch.is_grad_enabled()):
-            return self.weight.index_select(0, flat).view(*ids.shape, self.dim)
+            return [self.weight.index_select(0, ids.reshape(-1)).view(*ids.shape, self.dim) for ids in parts]
         if self.touched is not None and self.touched.leaf.grad is not None:
             raise RuntimeError("one lookup a step: the last lookup's gradient was not used by an optimiser")
+        flat = torch.cat([ids.reshape(-1) for ids in parts]) if len(parts) > 1 else parts[0].reshape(-1)
         rows, local = self._distinct(flat)
         leaf = self.weight.index_select(0, rows).requires_grad_()
-        self.touched = Touched(rows, leaf)
+        self.touched = Touched(rows, leaf, local if rows is flat else None)
         leaf.register_hook(lambda grad: self._refuse_lost(rows))  # type: ignore[no-untyped-call]
-        return leaf.index_select(0, local).view(*ids.shape, self.dim)
+        places = torch.split(local, [ids.numel() for ids in parts])
+        return [
+            leaf.index_select(0, place).view(*ids.shape, self.dim) for ids, place in zip(parts, places, strict=True)
+        ]
 
     def _refuse_lost(self, rows: Tensor) -> None:
         """Raise where the gradient belongs to a lookup that no optimiser will find."""
@@ -124,9 +143,12 @@ class EmbeddingTable(nn.Module):
         """Distinct ids (in no particular order) and, for each of ``flat``, its position among them; no sorting.
 
         Every id writes its position into a scratch vector; whoever is found there afterwards represents the id.
+        Of fixed size ``flat`` itself is returned, with the positions of the representatives in it.
         """
         position = torch.arange(len(flat), device=flat.device)
         self._local.index_copy_(0, flat, position)
+        if self.of_fixed_size:
+            return flat, self._local.index_select(0, flat)
         rows = flat[self._local.index_select(0, flat) == position]
         self._local.index_copy_(0, rows, position[: len(rows)])
         return rows, self._local.index_select(0, flat)

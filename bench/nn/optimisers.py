@@ -9,11 +9,14 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from bench.nn.distributed import mean_of_rows, processes
 from bench.nn.embedding import EmbeddingTable
 
 
 class RowOptimizer(Optimizer):
     """Base: applies :meth:`rule` to dense parameters, and to copies of the touched rows of embedding tables.
+
+    Where several processes train together, the rows are those that any of them touched.
 
     State lies in :attr:`state` as in every torch optimiser, so ``state_dict`` holds all of it.
 
@@ -81,12 +84,16 @@ class RowOptimizer(Optimizer):
     def _step_rows(self, table: EmbeddingTable, step: int) -> None:
         touched, table.touched = table.touched, None
         grad = touched.leaf.grad if touched is not None else None
+        if processes() > 1:
+            touched, grad = mean_of_rows(table, touched, grad)
         if touched is None or grad is None:
             return
         rows, weight = touched.rows, touched.leaf.detach()
         whole = self.state[table.weight]
         state = [whole[slot].index_select(0, rows) for slot in self.slots]
         self.rule([weight], [grad], [[values] for values in state], float(self.param_groups[-1]["lr"]), step)
+        if touched.first is not None:  # equal rows write the same, in whatever order
+            weight, *state = (values.index_select(0, touched.first) for values in (weight, *state))
         table.weight.index_copy_(0, rows, weight)
         for slot, values in zip(self.slots, state, strict=True):
             whole[slot].index_copy_(0, rows, values)

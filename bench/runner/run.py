@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,12 +17,13 @@ from bench.core.registry import MODELS
 from bench.data.encoded import EncodedCity, Meta
 from bench.data.source import Source
 from bench.results.store import Store
-from bench.runner import worker
+from bench.runner import ranks, worker
 from bench.runner.events import Progress
 from bench.runner.layout import Layout
 from bench.runner.pool import Pool
 from bench.runner.prepare import encoded_folder, is_prepared
-from bench.runner.together import MOST, WORTH_MEASURING, Group, groups_of
+from bench.runner.team import Team
+from bench.runner.together import GAIN, MOST, WORTH_MEASURING, Group, groups_of
 from bench.training.tracking import Mode
 
 
@@ -124,6 +126,7 @@ def run_cells(
     wandb_mode: Mode = "auto",
     wandb_group: str | None = None,
     at_once: int = 1,
+    team: Team | None = None,
 ) -> Outcome:
     """Train cells, of which none is stored. A cell that fails does not stop the others.
 
@@ -131,8 +134,10 @@ def run_cells(
         folders: encoded arrays by fingerprint.
         wandb_group: W&B group of all cells; by default each has that of its city.
         at_once: cells that may be trained at once in one process; see :func:`groups_of`.
+        team: the processes that train each cell together; by default one does.
     """
     outcome = Outcome()
+    train = worker.run_cells if team is None else partial(ranks.run_cells, team)
 
     def task(group: Group) -> tuple[Any, ...]:
         return out, group, folders[group[0].fingerprint], wandb_mode, wandb_group, _file_of(group[0])
@@ -140,7 +145,7 @@ def run_cells(
     waiting = groups_of(cells, at_once, pool.jobs)
     while waiting:
         again: list[Group] = []
-        for group, reasons, error, killed in pool.run(worker.run_cells, waiting, task):
+        for group, reasons, error, killed in pool.run(train, waiting, task):
             if killed and len(group) > 1:  # each by itself, to tell the one that kills from the others
                 again += [(cell,) for cell in group]
                 continue
@@ -171,7 +176,7 @@ def best_at_once(cells: Sequence[Cell], folders: Mapping[str, Path], rows: int, 
         return 1
     task = (largest, folders[largest[0].fingerprint], _file_of(largest[0]))
     (measured,) = pool.run(worker.gain_of, [largest], lambda group: task)
-    return MOST if (measured.result or 0.0) > 1.0 else 1
+    return MOST if (measured.result or 0.0) > GAIN else 1
 
 
 def _file_of(cell: Cell) -> Path | None:

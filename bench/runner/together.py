@@ -9,6 +9,8 @@ from bench.training.train import together
 
 #: Cells that are trained at once at most: memory grows with them.
 MOST = 8
+#: So many times as fast must training at once be to be chosen: cells that are trained alone are repeated bit for bit.
+GAIN = 1.1
 #: Below so many training rows in all it is not worth measuring which way is faster.
 WORTH_MEASURING = 20_000_000
 

@@ -14,10 +14,11 @@ from torch import Tensor
 
 from bench.core.errors import CellError
 from bench.core.record import CurvePoint
-from bench.data.batches import Batch, Labels
+from bench.data.batches import Batch
 from bench.data.encoded import EncodedCity
 from bench.metrics.torch_metrics import FunnelMetrics
 from bench.modeling.fitted import FittedModule
+from bench.training.distributed import whole_evaluation
 from bench.training.tracking import log_point
 
 #: Points of a stored loss curve, about.
@@ -50,7 +51,7 @@ class LossCurve(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
-        self.rows += len(batch.rows)
+        self.rows += _rows_in(trainer, batch_idx)
         if not outputs["terms"]:
             return
         for name, term in outputs["terms"].items():
@@ -90,7 +91,10 @@ class LossCurve(pl.Callback):
 
 
 class Evaluation(pl.Callback):
-    """Gathers predictions of the validation and test rows in torchmetrics states, one for each of ``cells``."""
+    """Gathers predictions of the validation and test rows in torchmetrics states, one for each of ``cells``.
+
+    Of several processes, the first has those of all.
+    """
 
     def __init__(self, city: EncodedCity, cells: int = 1) -> None:
         self.users, self.cells = np.asarray(city.user), cells
@@ -110,12 +114,15 @@ class Evaluation(pl.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
+        outputs, labels, rows = whole_evaluation(outputs, batch)
+        if trainer.global_rank:
+            return
         if not self.metrics:
             self.metrics = [FunnelMetrics(tuple(outputs)) for _ in range(self.cells)]
-        labels = Labels(*batch.labels.unbind(1))._asdict()
-        users = torch.from_numpy(self.users[batch.rows.cpu().numpy()])
+        users = torch.from_numpy(self.users[rows.cpu().numpy()])
         for cell, metrics in enumerate(self.metrics):
-            metrics.update({name: values.view(self.cells, -1)[cell] for name, values in outputs.items()}, labels, users)
+            own = {name: values.view(self.cells, -1)[cell] for name, values in outputs.items()}
+            metrics.update(own, labels._asdict(), users)
 
     on_test_batch_end = on_validation_batch_end
 
@@ -142,7 +149,7 @@ class ProgressReport(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
         if not isinstance(pl_module, FittedModule):
-            self._tell(self.done + len(batch.rows))
+            self._tell(self.done + _rows_in(trainer, batch_idx))
 
     def _tell(self, done: int) -> None:
         self.done = done
@@ -175,3 +182,10 @@ class TrainingClock(pl.Callback):
         if self._start:
             self.seconds += time.perf_counter() - self._start
             self._start = 0.0
+
+
+def _rows_in(trainer: pl.Trainer, index: int) -> int:
+    """Rows of a training batch, with those that other processes read."""
+    loader: Any = trainer.train_dataloader
+    rows: int = loader.dataset.rows_in(index)
+    return rows

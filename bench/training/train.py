@@ -32,7 +32,9 @@ from bench.modeling.fitted import FittedModule
 from bench.modeling.group import CellGroup
 from bench.modeling.inputs import InputShape
 from bench.modeling.module import FunnelModule
+from bench.nn.distributed import processes, rank
 from bench.training.callbacks import Evaluation, LossCurve, ProgressReport, Reporter, TrainingClock
+from bench.training.distributed import trainer_options
 from bench.training.memory import PeakMemory
 from bench.training.predictions import truth_of, write_predictions
 from bench.training.tracking import Mode, summarise, tracked
@@ -135,14 +137,15 @@ def _train(
     module = models[0] if len(models) == 1 else CellGroup(models)  # type: ignore[arg-type]
     calibration: Calibration = config.calibration if "calibration" in model_class.knobs else "none"
     fitted = issubclass(model_class, FittedModule)
-    data = FunnelDataModule(city, config, first_cell.seed, calibration, histories=not fitted)
+    part = rank(), processes()
+    data = FunnelDataModule(city, config, first_cell.seed, calibration, histories=not fitted, part=part)
     rows = city.rows("train")
     train_rows = (rows.stop - rows.start) * epochs
     curve, evaluation, clock = LossCurve(len(cells)), Evaluation(city, len(cells)), TrainingClock()
     trainer = pl.Trainer(
         max_epochs=epochs,
         accelerator="cuda" if torch.cuda.is_available() else "cpu",
-        devices=1,
+        **trainer_options(),
         logger=logger or False,
         callbacks=[clock, curve, evaluation, ProgressReport(report, train_rows)],
         enable_checkpointing=False,
@@ -163,6 +166,8 @@ def _train(
         tested = city.rows("test")
         predict_speed = len(cells) * (tested.stop - tested.start) / (time.perf_counter() - test_start)
         found["test"] = _evaluated(evaluation, city, "test", config, logger)
+    if rank():  # the first process has all predictions, and writes the record
+        return []
 
     done: list[Trained | CellError] = []
     seconds = (time.perf_counter() - start) / len(cells)
@@ -211,6 +216,7 @@ def _manner(model: FunnelModule | FittedModule, together: int) -> dict[str, floa
     manner: dict[str, float | int | str] = {"threads": torch.get_num_threads()}
     if isinstance(model, FunnelModule):
         manner["precision"] = str(model.dtype_of_products).removeprefix("torch.")
+    manner |= {"processes": processes()} if processes() > 1 else {}
     return manner | ({"together": together} if together > 1 else {})
 
 

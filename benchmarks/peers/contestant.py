@@ -1,7 +1,7 @@
 """What every contestant shares: the table and settings it reads, and the line protocol with ``throughput.py``.
 
 A contestant is a script that runs in a process, and if need be in a Python environment, of its own. It needs numpy
-and its library only. ``throughput.py`` starts it with the folder of the table and the setup (documented or lean), and
+and its library only. ``throughput.py`` starts it with the folder of the table and the setup, and
 sends one JSON request per line; one JSON reply comes back for each. Everything else that it prints goes to stderr.
 """
 
@@ -31,8 +31,13 @@ class Settings(NamedTuple):
     batch: int
     evaluation_batch: int
     learning_rate: float
-    lean: bool
-    """The same optimiser for all (Adagrad at ``learning_rate``) without regularisation, not the library's own."""
+    setup: str
+    device: str = "cpu"
+
+    @property
+    def lean(self) -> bool:
+        """The same optimiser for all (Adagrad at ``learning_rate``) without regularisation, not the library's own."""
+        return self.setup == "lean"
 
     @property
     def shared(self) -> list[int]:
@@ -88,16 +93,22 @@ class Stopwatch:
         return self
 
     def __exit__(self, *_: object) -> None:
+        torch = sys.modules.get("torch")
+        if torch is not None and torch.cuda.is_initialized():  # the card may still be at work
+            torch.cuda.synchronize()
         self.seconds = time.perf_counter() - self._start
 
 
 def serve(contestant_class: type[Contestant]) -> None:
-    """Answer requests until stdin ends: ``{"do": "train", "model": …, "first": …, "stop": …}`` and the like."""
+    """Answer requests until stdin ends: ``{"do": "train", "model": …, "first": …, "stop": …}`` and the like.
+
+    The setup of a peer is documented or lean, ours a precision.
+    """
     replies = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     folder = Path(sys.argv[1])
     stored = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
-    settings = Settings(**stored, lean=sys.argv[2] == "lean")
+    settings = Settings(**stored, setup=sys.argv[2])
     contestant = contestant_class(folder, settings)
     packages = dict.fromkeys((contestant.package, "torch", "numpy"))
     replies.write(json.dumps({"versions": {name: version(name) for name in packages}}) + "\n")

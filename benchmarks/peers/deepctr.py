@@ -21,7 +21,7 @@ class DeepCtr(Contestant):
             SparseFeat(f"field{index}", vocabulary_size=size, embedding_dim=settings.embedding)
             for index, size in enumerate(settings.sizes)
         ]
-        common = {"tower_dnn_hidden_units": settings.tower, "device": "cpu"}
+        common = {"tower_dnn_hidden_units": settings.tower, "device": settings.device}
         if settings.lean:
             common["l2_reg_embedding"] = 0
         if model == "mmoe":

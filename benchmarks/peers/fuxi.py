@@ -30,6 +30,7 @@ class Network(MultiTaskModel):
             feature_map,
             task=["binary_classification"] * 2,
             num_tasks=2,
+            gpu=-1 if settings.device == "cpu" else 0,
             eval_steps=10**9,  # never while training
             metrics=["AUC"],
             embedding_regularizer=None if settings.lean else 1e-6,

@@ -30,9 +30,13 @@ class Rechub(Contestant):
         else:
             network = SharedBottom(fields, tasks, bottom_params=shared, tower_params_list=towers)
         if not settings.lean:
-            return MTLTrainer(network, tasks)
+            return MTLTrainer(network, tasks, device=settings.device)
         return MTLTrainer(
-            network, tasks, optimizer_fn=torch.optim.Adagrad, optimizer_params={"lr": settings.learning_rate}
+            network,
+            tasks,
+            optimizer_fn=torch.optim.Adagrad,
+            optimizer_params={"lr": settings.learning_rate},
+            device=settings.device,
         )
 
     def train(self, model: str, rows: range) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import json
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from bench.data.encoded import EncodedCity
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "benchmarks"
-PEERS = ("torch-rechub", "DeepCTR-Torch", "FuxiCTR")
+PEERS = ("torch-rechub", "DeepCTR-Torch", "FuxiCTR", "MTReclib-style")
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def load(monkeypatch: pytest.MonkeyPatch) -> Any:
 def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], str]:
     """A run of two steps, with a Python that does not exist for the peers; the stored result and what was printed."""
     path = tmp_path_factory.mktemp("throughput") / "new" / "result.json"
-    options = ["--rows", "4096", "--steps", "2", "--rounds", "2", "--warmup", "1", "--threads", "1"]
+    options = ["--rows", "4096", "--steps", "2", "--rounds", "2", "--warmup", "1", "--threads", "1", "--users", "3000"]
     done = subprocess.run(
         [sys.executable, FOLDER / "throughput.py", *options, "--peer-python", "/no/such/python", "--json", path],
         capture_output=True,
@@ -87,11 +88,15 @@ def fake(ours: float, fast: float, lean: float) -> dict[str, Any]:
 @pytest.mark.slow
 def test_a_small_run_measures_ours_and_says_why_peers_are_absent(measured: tuple[dict[str, Any], str]) -> None:
     result, printed = measured
-    assert list(result["contestants"]) == ["ours"]
-    ours = result["contestants"]["ours"]
-    for model in ("mmoe", "shared_bottom"):
-        assert len(ours["train"][model]) == 2 and len(ours["evaluate"][model]) == 1
-        assert all(seconds > 0 for seconds in ours["train"][model] + ours["evaluate"][model])
+    found = result["contestants"]
+    ours, precision = found["ours"], found["ours"]["products"]
+    assert precision in ("float32", "bfloat16") and ours["setup"] == "auto"
+    assert list(found) == (["ours"] if precision == "float32" else ["ours", "ours, float32"])
+    assert found[list(found)[-1]]["products"] == "float32"
+    for contestant, model in itertools.product(found.values(), ("mmoe", "shared_bottom")):
+        assert len(contestant["train"][model]) == 2 and len(contestant["evaluate"][model]) == 1
+        assert all(seconds > 0 for seconds in contestant["train"][model] + contestant["evaluate"][model])
+    assert result["settings"]["sizes"][:2] == [3000, 10_000]
     assert set(result["absent"]) == {*PEERS, *(f"{name}, lean" for name in PEERS)}
     assert all("No such file" in reason for reason in result["absent"].values())
     assert "FuxiCTR was not measured" in printed and "Shared-Bottom" in printed
@@ -103,15 +108,18 @@ def test_operations_per_row_count_the_matrix_products(measured: tuple[dict[str, 
     width, tower = 20 * 16, 2 * (128 * 64 + 64)
     bottom = width * 256 + 256 * 128
     assert measured[0]["dense_flops_per_row"] == {
-        "mmoe": 6 * (4 * bottom + 2 * width * 4 + tower),
+        "mmoe": 6 * (4 * bottom + 2 * width * 4 + 2 * 4 * 128 + tower),
         "shared_bottom": 6 * (bottom + tower),
     }
 
 
 def test_the_table_is_an_encoded_city_that_peers_read_alike(load: Any, tmp_path: Path) -> None:
-    meta = load("table").write_table(tmp_path, 1000)
+    sizes = (5000, *load("table").SIZES[1:])
+    meta = load("table").write_table(tmp_path, 1000, sizes)
     city = EncodedCity.load(tmp_path)
-    assert len(meta.fields) == 20 and meta.vocabulary == sum(field.size for field in meta.fields)
+    assert tuple(field.size for field in meta.fields) == sizes and meta.vocabulary == sum(
+        field.size for field in meta.fields
+    )
     for field, column in zip(meta.fields, np.asarray(city.ids).T, strict=True):
         assert field.offset <= column.min() and column.max() < field.offset + field.size
     sys.path.insert(0, str(FOLDER / "peers"))
@@ -125,10 +133,11 @@ def test_the_table_is_an_encoded_city_that_peers_read_alike(load: Any, tmp_path:
         def train(self, model: str, rows: range) -> float: ...
         def evaluate(self, model: str) -> float: ...
 
-    settings = contestant.Settings([field.size for field in meta.fields], 16, [256, 128, 64], 4, 8, 8, 0.1, True)
+    settings = contestant.Settings([field.size for field in meta.fields], 16, [256, 128, 64], 4, 8, 8, 0.1, "lean")
     reader = Reader(tmp_path, settings)
     local = np.stack(list(reader.features(slice(10, 30)).values()), axis=1)
     assert (local + [field.offset for field in meta.fields] == city.ids[10:30]).all()
+    assert reader.settings.lean and not reader.settings._replace(setup="documented").lean
     assert (reader.labels(slice(10, 30)) == city.labels[10:30][:, [0, 3]]).all()
 
 
@@ -151,7 +160,27 @@ def test_the_page_shows_what_is_stored(load: Any) -> None:
     assert "| fast 1.0, lean | 5,000 (111-10,000) | 5,000 (111-10,000) |" in text
     assert "gone was not measured: `no module`." in text
     assert "1 of 100, 2 of 10 ids" in " ".join(text.split())
-    assert "| MTReclib | 20,000 | 28,000 |" in text
+    assert "| MTReclib-style | 20,000 | 28,000 |" in text
+    assert "TorchEasyRec could not be installed" in text and "Training with" not in text
+
+
+def test_the_page_shows_ours_in_both_precisions_and_tables_of_other_sizes(load: Any) -> None:
+    page, result, large = load("page"), fake(ours=0.1, fast=0.25, lean=0.2), fake(ours=0.1, fast=2.0, lean=0.2)
+    found = result["contestants"]
+    found["ours"] |= {"setup": "auto", "products": "bfloat16"}
+    found["ours, float32"] = fake(0.125, 1, 1)["contestants"]["ours"] | {"setup": "float32", "products": "float32"}
+    large["settings"]["sizes"][0] = 5_000_000
+    text = page.page(result, [large])
+    assert "| ours (ours 1.0, torch 2.0, products in bfloat16) | 10,000 " in text
+    assert "| ours, float32 (ours 1.0, torch 2.0, products in float32) | 8,000 " in text
+    assert "| ours, against the fastest peer (documented) | 2.50 × fast | 2.50 × fast |" in text
+    assert "| ours, float32, against the fastest peer (lean) | 1.60 × fast, lean | 1.60 × fast, lean |" in text
+    before, _, after = text.partition("## Training with 5,000,000 users")
+    assert "20.00 × fast" not in before
+    assert "| ours, against the fastest peer (documented) | 20.00 × fast | 20.00 × fast |" in after
+    summary = load("summary")
+    assert [summary.wanted_ratio(result, model) for model in ("mmoe", "shared_bottom")] == [4, 5]
+    assert summary.wanted_ratio(large, "mmoe") == 10
 
 
 @pytest.mark.slow
@@ -165,7 +194,7 @@ def test_the_stored_page_is_that_of_the_stored_result(load: Any) -> None:
     if not page.RESULT.exists():
         pytest.skip(f"no stored measurement at {page.RESULT.relative_to(ROOT)}")
     stored = json.loads(page.RESULT.read_text(encoding="utf-8"))
-    assert page.PAGE.read_text(encoding="utf-8") == page.page(stored)
+    assert page.PAGE.read_text(encoding="utf-8") == page.page(stored, page.other_results(page.RESULT))
 
 
 def test_options_that_cannot_work_are_refused(load: Any, capsys: pytest.CaptureFixture[str]) -> None:

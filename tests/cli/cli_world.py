@@ -65,7 +65,7 @@ class InlinePool:
     """In place of worker processes: everything happens in this one."""
 
     def __init__(self, jobs: int, listen: Callable[[Any], None]) -> None:
-        self.listen = listen
+        self.jobs, self.listen = jobs, listen
 
     def run(self, function: Any, tasks: Any, arguments: Any) -> Iterator[Finished[Any]]:
         for task in tasks:

@@ -13,9 +13,9 @@ import pytest
 import torch
 from cli_world import RUN, Bench, InlinePool, Said, start
 
-from bench.cli import _execution, _tuning, main
+from bench.cli import main
 from bench.core.registry import MODELS
-from bench.runner import worker
+from bench.runner import executor, worker
 
 
 @pytest.fixture(scope="session")
@@ -45,8 +45,7 @@ def bench(
         monkeypatch.setattr(worker, "_queue", SimpleNamespace(put=listen))
         return InlinePool(jobs, listen)
 
-    for module in (_execution, _tuning):
-        monkeypatch.setattr(module, "Pool", pool)
+    monkeypatch.setattr(executor, "Pool", pool)
     monkeypatch.setattr(MODELS, "_outside", {})  # a model file lives as long as the process
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.chdir(tmp_path_factory.mktemp("here"))

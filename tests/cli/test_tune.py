@@ -90,6 +90,10 @@ def test_some_knobs_only(bench: Bench, out: Path) -> None:
         ("--knob dropout", "unknown knob to tune of esmc 'dropout'."),
         ("--model esmc2 --knob weight_globl", "unknown knob to tune of esmc2 'weight_globl'. Did you mean"),
         ("--set constraint_weight=0.5", "--set must not fix a knob that is searched, but fixes constraint_weight;"),
+        (
+            "--storage sqlite:///studies.db",
+            "--storage must be like postgresql://user@host/database, but got sqlite://.",
+        ),
         ("--world bad_case=1", "unknown knob of the simulation 'bad_case'. Did you mean 'bad_case_share'"),
     ],
 )
@@ -111,7 +115,7 @@ def test_a_model_that_lacks_labels_is_refused(bench: Bench, out: Path, monkeypat
 def test_a_study_goes_beyond_the_grid(bench: Bench, monkeypatch: pytest.MonkeyPatch, model: str, trials: int) -> None:
     asked: list[Any] = []
 
-    def stopped(*arguments: Any) -> None:
+    def stopped(*arguments: Any, **_: Any) -> None:
         asked.extend(arguments)
         raise KeyboardInterrupt
 

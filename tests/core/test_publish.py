@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,22 @@ def test_only_what_dead_processes_left_is_swept(tmp_path: Path) -> None:
     assert sweep_staging(tmp_path) == 1
     assert names(tmp_path / "cells") == [f".staging-{os.getpid()}-cd", ".staging-other", "staging"]
     assert sweep_staging(tmp_path / "missing") == 0
+
+
+def test_what_another_machine_left_is_swept_after_a_week(tmp_path: Path) -> None:
+    """Its process ids are not ours: one that is dead here may be at work there."""
+    week = 7 * 24 * 3600
+    for name, age in (("busy", week - 60), ("left", week + 60)):
+        folder = tmp_path / f".staging-{dead_process()}-0a1b2c3d-{name}"
+        folder.mkdir()
+        os.utime(folder, (0, time.time() - age))
+    with publishing(tmp_path / "final") as ours:
+        pid, *rest = ours.name.removeprefix(".staging-").split("-")
+        assert pid == str(os.getpid())
+        (tmp_path / "-".join([".staging", str(dead_process()), *rest])).mkdir()
+        assert sweep_staging(tmp_path) == 2
+        assert {name.split("-")[-1] for name in names(tmp_path)} == {"busy", rest[-1]}
+        assert ours.is_dir()
 
 
 def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:

@@ -232,7 +232,7 @@ def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert not (tmp_path / "tables-encoded" / "scratch").exists()
 
 
-@pytest.mark.parametrize(("threads", "most"), [(1, 1500), (2, 3000), (64, 3000)])
+@pytest.mark.parametrize(("threads", "most"), [(1, 1000), (2, 2000), (64, 2000)])
 def test_memory_grows_with_the_threads_up_to_a_bound(threads: int, most: int) -> None:
     limit = EncodingSettings(threads=threads).memory()
     assert limit.endswith("MB")

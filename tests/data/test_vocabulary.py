@@ -119,5 +119,13 @@ def test_cross_keys_refuse_to_overflow() -> None:
         cross_keys(np.ones((1, 3), dtype=np.int32), [2**31, 2**31, 2])
     key = cross_keys(np.array([[2**31 - 1, 2**31 - 1]]), [2**31, 2**31])
     assert key.tolist() == [2**62 - 1]
-    assert apply_cross(key, fit_cross(key, 1)).tolist() == [1]
-    assert apply_cross(key, fit_cross(key, 2)).tolist() == [0]
+    assert apply_cross(key, fit_cross([key], 1)).tolist() == [1]
+    assert apply_cross(key, fit_cross([key], 2)).tolist() == [0]
+
+
+def test_combinations_are_counted_over_all_parts() -> None:
+    keys = np.random.default_rng(0).integers(-1, 300, 1000)
+    for least in (1, 3, 5):
+        expected = [key for key in range(300) if (keys == key).sum() >= least]
+        assert fit_cross(np.split(keys, [400, 400, 999]), least).tolist() == expected
+    assert fit_cross([], 1).tolist() == []

@@ -158,9 +158,7 @@ def test_the_limit_of_the_default_reading_is_one_tower() -> None:
 
 def trained(city: EncodedCity, name: str, weight: float, **knobs: Any) -> tuple[FunnelModule, np.ndarray, np.ndarray]:
     """A model after 90 steps, and its CVR and CAR of the test rows."""
-    config = Config(
-        hidden=(16, 8), batch_size=64, epochs=2, constraint_weight=weight, precision="float32", **knobs
-    )
+    config = Config(hidden=(16, 8), batch_size=64, epochs=2, constraint_weight=weight, precision="float32", **knobs)
     model: FunnelModule = MODELS.get(name)(config, InputShape.of(city), seed=0)
     optimizer = model.optimizer()
     rows = city.rows("train")

@@ -15,6 +15,7 @@ from bench.core.cell import SCHEMA_VERSION, Cell
 from bench.core.record import Cost, Metric, Record
 from bench.data.source import Source, SourceOptions
 from bench.results.store import Store
+from sweeps.storage import File
 from sweeps.study import OBJECTIVE, Subject, open_study, optimise
 
 KNOBS = ("weight_car", "calibration", "constraint", "constraint_weight")
@@ -86,8 +87,9 @@ def peak(weight: float, seed: int = 0) -> float:
 
 
 def search(path: Path, what: Subject, trainer: Trainer, trials: int, jobs: int = 1) -> optuna.Study:
-    study = open_study(path, what)
-    optimise(study, what, trials, jobs, trainer.store, trainer, lambda trial: None)
+    storage = File(path)
+    study = open_study(storage, what)
+    optimise(study, storage, what, trials, jobs, trainer.store, trainer, lambda trial: None)
     return study
 
 

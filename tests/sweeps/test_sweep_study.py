@@ -18,6 +18,7 @@ from bench.core.config import Config, override
 from bench.core.errors import UserError
 from bench.results.store import Store
 from sweeps.space import CONSTRAINT, GLOBAL
+from sweeps.storage import File
 from sweeps.study import CELLS, OBJECTIVE, VALUES, Subject, objective, open_study, optimise, subject
 
 
@@ -48,9 +49,10 @@ def test_trials_that_a_kill_left_running_are_done_next(path: Path, what: Subject
         trainer(cells[:1])
         raise KeyboardInterrupt
 
-    study = open_study(path, what)
+    storage = File(path)
+    study = open_study(storage, what)
     with pytest.raises(KeyboardInterrupt):
-        optimise(study, what, 5, 2, trainer.store, killed_after_one, lambda trial: None)
+        optimise(study, storage, what, 5, 2, trainer.store, killed_after_one, lambda trial: None)
     assert len(study.get_trials(states=(TrialState.RUNNING,))) == 2
     study = search(path, what, trainer, trials=3)
     assert weights(study.get_trials(states=(TrialState.COMPLETE,))) == GRID[:3]
@@ -59,7 +61,7 @@ def test_trials_that_a_kill_left_running_are_done_next(path: Path, what: Subject
 
 
 def test_a_trial_killed_before_it_had_its_value_is_done_next(path: Path, what: Subject, trainer: Trainer) -> None:
-    open_study(path, what).ask()
+    open_study(File(path), what).ask()
     study = search(path, what, trainer, trials=2)
     assert weights(study.get_trials(states=(TrialState.COMPLETE,))) == GRID[:2]
 
@@ -78,13 +80,15 @@ def test_an_interrupted_study_finds_the_values_of_an_uninterrupted_one(
     for name, calls in (("at once", [13]), ("in steps", [1, 6, 12, 13])):
         (tmp_path / name).mkdir()
         trainer = Trainer(Store(tmp_path / name), peak)
-        database = tmp_path / name / "studies.db"
+        path = tmp_path / name / "studies.db"
+        storage = File(path)
         for trials in calls:
             with contextlib.suppress(KeyboardInterrupt):
-                optimise(open_study(database, what), what, trials, jobs, trainer.store, killed, told)
+                optimise(open_study(storage, what), storage, what, trials, jobs, trainer.store, killed, told)
             with contextlib.suppress(KeyboardInterrupt):
-                optimise(open_study(database, what), what, trials, jobs, trainer.store, trainer, killed_after_one)
-            study = search(database, what, trainer, trials, jobs)
+                study = open_study(storage, what)
+                optimise(study, storage, what, trials, jobs, trainer.store, trainer, killed_after_one)
+            study = search(path, what, trainer, trials, jobs)
         found.append(weights(study.trials))
         assert len(trainer.trained) == 13
     assert found[0] == found[1]

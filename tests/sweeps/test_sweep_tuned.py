@@ -11,6 +11,7 @@ from sweep_world import BOTH, MODEL, SOURCE, Trainer, search
 from bench.core.config import Config, override
 from bench.core.errors import UserError
 from sweeps.space import CONSTRAINT, GLOBAL
+from sweeps.storage import File
 from sweeps.study import Subject, best_values, open_study, subject
 
 TWO = {name: MODEL[name] for name in ("esmc", "esmm")}
@@ -43,14 +44,14 @@ def test_a_run_takes_the_study_last_worked_on(path: Path, trainer: Trainer) -> N
     assert tune(2, seeds=2) == {"constraint_weight": 0.05, "weight_global": 0.3}
     assert tune(2, searched=(CONSTRAINT,), seeds=2) == {"constraint_weight": 0.05}
     assert tune(1) == {"constraint_weight": 0.01, "weight_global": 0.1}
-    open_study(path, subject(SOURCE, "a", "esmc2", BOTH, config, (GLOBAL,)))  # without a value: it does not count
+    open_study(File(path), subject(SOURCE, "a", "esmc2", BOTH, config, (GLOBAL,)))  # without a value: it does not count
     assert tune(1) == {"constraint_weight": 0.01, "weight_global": 0.1}
 
 
 def test_a_run_without_its_study_is_refused(path: Path, what: Subject, trainer: Trainer) -> None:
     with pytest.raises(UserError, match=r"--tuned needs studies in .*, but there are none; run `bench tune` first"):
         best_values(path, SOURCE, ["a"], TWO, Config())
-    open_study(path, what)
+    open_study(File(path), what)
     for cities, changes in ((["a"], []), (["a", "b"], []), (["a"], ["dropout=0.5"])):
         with pytest.raises(
             UserError, match=r"--tuned needs a study of esmc on city [ab] .*run `bench tune --model esmc"
@@ -69,7 +70,7 @@ def test_a_run_without_its_study_is_refused(path: Path, what: Subject, trainer: 
 )
 def test_a_damaged_database_is_refused(path: Path, what: Subject, content: bytes) -> None:
     path.write_bytes(content)
-    for use in (lambda: open_study(path, what), lambda: best_values(path, SOURCE, ["a"], TWO, Config())):
+    for use in (lambda: open_study(File(path), what), lambda: best_values(path, SOURCE, ["a"], TWO, Config())):
         with pytest.raises(
             UserError, match=r"studies.db must be an Optuna storage, but: .*; move it away and run again"
         ):

@@ -258,3 +258,28 @@ def test_the_order_of_cells_does_not_matter(toy: EncodedCity, done: tuple[Record
     assert again.metrics == done[0].metrics
     assert (tmp_path / PREDICTIONS).read_bytes() == (done[1] / PREDICTIONS).read_bytes()
     assert (tmp_path / WEIGHTS).read_bytes() == (done[1] / WEIGHTS).read_bytes()
+
+
+def test_bfloat16_agrees_with_float32_within_the_noise_of_seeds(toy: EncodedCity, tmp_path: Path) -> None:
+    """The mean difference of AUCs over seeds is less than what seeds differ by."""
+    names = ("auc/ctr/exposed", "auc/ctcvr/exposed", "auc/cvr/clicked")
+    found: dict[str, list[list[float]]] = {}
+    for precision in ("float32", "bfloat16"):
+        for seed in range(4):
+            cell = cell_of(precision=precision, seed=seed, epochs=3)
+            metrics = train_cell(cell, toy, _made(tmp_path / f"{precision}{seed}")).metrics["test"]
+            found.setdefault(precision, []).append([metrics[name].value or 0.0 for name in names])
+    exact, rounded = np.array(found["float32"]), np.array(found["bfloat16"])
+    assert not np.array_equal(exact, rounded)
+    assert (abs((rounded - exact).mean(0)) < exact.std(0, ddof=1)).all()
+
+
+def test_the_precision_is_recorded(toy: EncodedCity, tmp_path: Path) -> None:
+    for precision in ("float32", "bfloat16"):
+        record = train_cell(cell_of("esmm", precision=precision), toy, _made(tmp_path / precision))
+        assert record.notes["precision"] == precision
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder

@@ -23,7 +23,10 @@ class Logger:
 
 
 def drive(curve: LossCurve, losses: list[float], rows: int = 10, total: int = 0, logger: Any = None) -> Any:
-    trainer = SimpleNamespace(estimated_stepping_batches=total or len(losses), global_step=0, logger=logger)
+    loader = SimpleNamespace(dataset=SimpleNamespace(rows_in=lambda index: rows))
+    trainer = SimpleNamespace(
+        estimated_stepping_batches=total or len(losses), global_step=0, logger=logger, train_dataloader=loader
+    )
     curve.on_train_start(trainer, None)  # type: ignore[arg-type]
     for index, loss in enumerate(losses):
         trainer.global_step += 1
@@ -80,8 +83,9 @@ def test_progress_is_not_told_too_often(monkeypatch: pytest.MonkeyPatch) -> None
     said: list[tuple[str, int, int]] = []
     progress = ProgressReport(lambda *stage: said.append(stage), train_rows=50, interval=0.25)
     batch = SimpleNamespace(rows=torch.zeros(10))
+    trainer: Any = SimpleNamespace(train_dataloader=SimpleNamespace(dataset=SimpleNamespace(rows_in=lambda index: 10)))
     for index in range(5):
-        progress.on_train_batch_end(None, None, None, batch, index)  # type: ignore[arg-type]
+        progress.on_train_batch_end(trainer, None, None, batch, index)  # type: ignore[arg-type]
     assert said == [("train", 10, 50), ("train", 30, 50), ("train", 50, 50)]
 
 
