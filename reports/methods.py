@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bench.core.config import Config
+from bench.core.config import COEFFICIENTS, Config
 from bench.core.registry import MODELS
 
 if TYPE_CHECKING:
@@ -124,7 +124,11 @@ def _terms(model: FunnelModule, output: FunnelOutput, other: FunnelOutput, label
     by_weight = {}
     for knob in WEIGHTS:
         model.config = config.model_copy(update={knob: 1.0 + getattr(config, knob)})
+        coefficient = model.coefficient(knob) if knob in COEFFICIENTS else torch.zeros(())
+        kept = coefficient.clone()
+        coefficient += 1.0
         by_weight[knob] = moved()
+        coefficient.copy_(kept)
     for term in before:
         rows = next((space for space, names in by_space.items() if term in names), "")
         events = tuple(name for name, names in by_event.items() if term in names)

@@ -215,8 +215,8 @@ def test_worlds(bench: Bench, tmp_path: Path) -> None:
 def test_the_runs_of_a_grid_are_one_group_of_wandb(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     groups: list[str | None] = []
 
-    def run_cells(*arguments: Any) -> runner.Outcome:
-        groups.append(arguments[-1])
+    def run_cells(out: Any, cells: Any, folders: Any, pool: Any, wandb: str, group: str | None, *_: Any) -> Any:
+        groups.append(group)
         return runner.Outcome()
 
     monkeypatch.setattr(runner, "run_cells", run_cells)

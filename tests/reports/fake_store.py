@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bench.core.cell import SCHEMA_VERSION, Cell
-from bench.core.config import PRESETS, Config
+from bench.core.config import PRESETS, Config, variant
 from bench.core.record import PREDICTIONS, Cost, CurvePoint, Failure, Metric, Record, Split
 from bench.core.seeding import derive
 from bench.data.tables import TRUTH
@@ -63,7 +63,7 @@ def make_rows(cell: Cell, rows: int, buy: float) -> dict[str, np.ndarray]:
 
 
 def make_scores(cell: Cell, rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    rng = np.random.default_rng(derive(cell.seed, cell.model, cell.city, str(cell.config)))
+    rng = np.random.default_rng(derive(cell.seed, cell.model, cell.city, *variant(cell.config)))
     skill = SKILL.get(cell.model, 1.0)
 
     def guess(p: np.ndarray) -> np.ndarray:
