@@ -169,7 +169,7 @@ def main(rows: int = 1_000_000, users: int = 100_000, rounds: int = 7, of_loop: 
     console = Console(width=120)
     console.print(printed)
     console.print(f"{rows:,} rows and {users:,} users each; loops over {of_loop:,} users, scaled to {users:,}.")
-    console.print(console.print("One thread."))
+    console.print("One thread.")
     console.print(line("numpy", "scikit-learn"))
 
 
