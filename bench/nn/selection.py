@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, library
 
 
-@torch.library.custom_op("bench::kth_largest", mutates_args=())
+@library.custom_op("bench::kth_largest", mutates_args=())
 def kth_largest(values: Tensor, k: int) -> Tensor:
     """The k-th largest along the last dimension, which stays with length 1; it has no gradient.
 
@@ -31,4 +31,4 @@ def _batched(info: Any, dims: tuple[int | None, None], values: Tensor, k: int) -
     return kth_largest(values if place is None else values.movedim(place, 0), k), None if place is None else 0
 
 
-torch.library.register_vmap(kth_largest, _batched)
+library.register_vmap(kth_largest, _batched)
