@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 from card import Rows, built, run, wait
 from graph import Step
@@ -21,6 +20,7 @@ from bench.data.resident import ResidentBatchMaker
 from bench.nn.embedding import EmbeddingTable
 from bench.nn.optimisers import AdagradDecay
 from bench.training.callbacks import LossCurve, ProgressReport, TrainingClock
+from bench.training.trainer import trainer_of
 
 #: Parameters of the recorded graph and the plain loop that are further apart differ by more than rounding.
 FAR = 1e-2
@@ -68,12 +68,8 @@ def trained(model: Any, city: EncodedCity, config: Config, device: torch.device,
         rows = steps * config.batch_size
         part = replace(city, meta=city.meta.model_copy(update={"splits": city.meta.splits | {"train": (0, rows)}}))
         clock = TrainingClock()
-        trainer = pl.Trainer(
-            max_epochs=1, accelerator=device.type, devices=1, logger=False, limit_val_batches=0,
-            callbacks=[LossCurve(), ProgressReport(lambda stage, done, total: None, rows), clock],
-            enable_checkpointing=False, enable_model_summary=False, enable_progress_bar=False, num_sanity_val_steps=0,
-            use_distributed_sampler=False,
-        )  # fmt: skip
+        callbacks = [LossCurve(), ProgressReport(lambda stage, done, total: None, rows), clock]
+        trainer = trainer_of(callbacks, accelerator=device.type, limit_val_batches=0)
         trainer.fit(model, datamodule=FunnelDataModule(part, config))
         taken = clock.seconds  # the loss curve, before it, has waited for the device
     return rows / taken

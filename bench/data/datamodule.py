@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
+import torch
 from torch.utils.data import DataLoader
 
 from bench.core.config import Calibration, Config
@@ -59,6 +60,12 @@ class FunnelDataModule(pl.LightningDataModule):
 
     def test_dataloader(self) -> DataLoader[Batch]:
         return self._in_order("test")
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """The batch on that device; one that is there already is not looked through."""
+        if batch.ids.device == device:
+            return batch
+        return super().transfer_batch_to_device(batch, device, dataloader_idx)
 
     def _in_order(self, split: str) -> DataLoader[Batch]:
         rows = self.city.rows(split)

@@ -146,9 +146,9 @@ class EmbeddingTable(nn.Module):
         Of fixed size ``flat`` itself is returned, with the positions of the representatives in it.
         """
         position = torch.arange(len(flat), device=flat.device)
-        self._local.index_copy_(0, flat, position)
+        self._local.scatter_(0, flat, position)
         if self.of_fixed_size:
             return flat, self._local.index_select(0, flat)
-        rows = flat[self._local.index_select(0, flat) == position]
-        self._local.index_copy_(0, rows, position[: len(rows)])
+        rows = flat.masked_select(self._local.index_select(0, flat) == position)
+        self._local.scatter_(0, rows, position[: len(rows)])
         return rows, self._local.index_select(0, flat)

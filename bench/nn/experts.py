@@ -50,5 +50,5 @@ def mixtures(gates: Tensor, outputs: Tensor) -> Tensor:
 
     They are added up in the dtype of the weights: so small a product is no faster in bfloat16.
     """
-    rows = torch.bmm(gates.transpose(0, 1), outputs.transpose(0, 1).to(gates.dtype))
+    rows = torch.bmm(gates.transpose(0, 1), outputs.to(gates.dtype).transpose(0, 1))
     return rows.transpose(0, 1).to(outputs.dtype)

@@ -118,6 +118,7 @@ class AdagradDecay(RowOptimizer):
         eps: float = 1e-10,
     ) -> None:
         self.start, self.decay, self.period, self.eps = initial_accumulator, decay, period, eps
+        self._no_step = torch.ones(())
         super().__init__(parameters, tables, {"accumulator": initial_accumulator}, lr)
 
     def before_step(self, step: int) -> None:
@@ -127,6 +128,12 @@ class AdagradDecay(RowOptimizer):
 
     def rule(self, weights: list[Tensor], grads: list[Tensor], state: list[list[Tensor]], lr: float, step: int) -> None:
         (accumulator,) = state
+        if weights[0].device.type == "cpu":  # the same in one pass over memory; with lr_decay 0 it counts no steps
+            torch._fused_adagrad_(
+                weights, grads, accumulator, [self._no_step] * len(weights),
+                lr=lr, lr_decay=0.0, weight_decay=0.0, eps=self.eps, maximize=False,
+            )  # fmt: skip
+            return
         torch._foreach_addcmul_(accumulator, grads, grads)
         scale = torch._foreach_sqrt(accumulator)
         torch._foreach_add_(scale, self.eps)

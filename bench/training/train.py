@@ -34,10 +34,10 @@ from bench.modeling.inputs import InputShape
 from bench.modeling.module import FunnelModule
 from bench.nn.distributed import processes, rank
 from bench.training.callbacks import Evaluation, LossCurve, ProgressReport, Reporter, TrainingClock
-from bench.training.distributed import trainer_options
 from bench.training.memory import PeakMemory
 from bench.training.predictions import truth_of, write_predictions
 from bench.training.tracking import Mode, summarise, tracked
+from bench.training.trainer import trainer_of
 
 PACKAGES = ("torch", "pytorch-lightning", "torchmetrics", "numpy", "duckdb", "lightgbm", "wandb", "esm-bench")
 
@@ -142,19 +142,8 @@ def _train(
     rows = city.rows("train")
     train_rows = (rows.stop - rows.start) * epochs
     curve, evaluation, clock = LossCurve(len(cells)), Evaluation(city, len(cells)), TrainingClock()
-    trainer = pl.Trainer(
-        max_epochs=epochs,
-        accelerator="cuda" if torch.cuda.is_available() else "cpu",
-        **trainer_options(),
-        logger=logger or False,
-        callbacks=[clock, curve, evaluation, ProgressReport(report, train_rows)],
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        enable_progress_bar=False,
-        num_sanity_val_steps=0,
-        reload_dataloaders_every_n_epochs=1,
-        use_distributed_sampler=False,
-    )
+    callbacks = [clock, curve, evaluation, ProgressReport(report, train_rows)]
+    trainer = trainer_of(callbacks, epochs, logger=logger or False)
     trainer.fit(module, datamodule=data)
     found: dict[Split, list[dict[str, Metric] | CellError]] = {}
     found["valid"] = _evaluated(evaluation, city, "valid", config, logger)

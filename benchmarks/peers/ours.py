@@ -12,7 +12,7 @@ sys.path.extend([str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
 
 from contestant import Contestant, Stopwatch, serve
 from dense import operations, product_peak
-from loop import train, trainer
+from loop import train
 
 from bench.core.config import Config
 from bench.core.registry import MODELS
@@ -24,6 +24,7 @@ from bench.modeling.module import FunnelModule
 from bench.nn.precision import dtype_of
 from bench.training.callbacks import Evaluation
 from bench.training.train import quiet
+from bench.training.trainer import trainer_of
 
 
 class Ours(Contestant):
@@ -52,7 +53,7 @@ class Ours(Contestant):
         evaluation = Evaluation(self.city)
         with Stopwatch() as watch:
             data = FunnelDataModule(self.city, self.config)
-            trainer([evaluation]).test(self.models[model], datamodule=data, verbose=False)
+            trainer_of([evaluation]).test(self.models[model], datamodule=data, verbose=False)
             (found,) = evaluation.metrics
             evaluate(found.probabilities(), found.labels(), evaluation.users, metrics=("auc",))
         return watch.seconds

@@ -1,0 +1,51 @@
+"""A training step's memory stays with the process, so that the next step waits for no new pages."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+
+FAULTS = """
+import ctypes, resource, torch
+from bench.training.memory import keep_freed_memory
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(5):
+        kept = [torch.ones(1 << 21) for _ in range(6)]  # 8 MiB each
+        while kept:
+            kept.pop()  # in the order of a backward pass
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+MMAP_THRESHOLD = -3
+ctypes.CDLL(None).mallopt(MMAP_THRESHOLD, 1 << 17)  # where glibc begins, before it adapts
+first = faults()
+keep_freed_memory()
+faults(), faults()
+print(first, faults())
+"""
+
+
+def faults(**environment: str) -> tuple[int, int]:
+    """Page faults of five steps, before and after, in a process of their own."""
+    command = [sys.executable, "-c", FAULTS]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | environment)
+    before, after = done.stdout.split()
+    return int(before), int(after)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's malloc has these thresholds")
+def test_a_step_finds_the_memory_of_the_one_before() -> None:
+    before, after = faults()
+    assert before > 1000
+    assert after < before / 50
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's malloc has these thresholds")
+def test_what_the_environment_says_is_left_alone() -> None:
+    before, after = faults(MALLOC_MMAP_THRESHOLD_="131072")
+    assert after > before * 0.9
