@@ -129,11 +129,10 @@ def _summary(requests: Sequence[Request]) -> str:
 
 def _prepare(console: Console, out: Path, requests: Sequence[Request], pool: Pool) -> runner.Prepared:
     wanted = [(request.source, city) for request in requests for city in request.cities]
-    total = len({source.fingerprint(city) for source, city in wanted})
     columns = (SpinnerColumn(), TextColumn("preparing data"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:
-        bar = progress.add_task("", total=total)
-        return runner.prepare(out, wanted, pool, lambda: progress.advance(bar))
+        bar = progress.add_task("", total=None)
+        return runner.prepare(out, wanted, pool, lambda done, total: progress.update(bar, completed=done, total=total))
 
 
 def _ready(requests: Sequence[Request], prepared: runner.Prepared) -> tuple[list[Request], list[str]]:

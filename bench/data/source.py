@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -86,6 +86,22 @@ class Source(ABC):
         Raises:
             UserError: the city is unknown, or raw files are missing or damaged.
         """
+
+    def shards(self, city: str) -> int:
+        """How many shards of its users can be made apart, by several processes; 1 of a city that is made at once."""
+        return 1
+
+    def write_shard(self, city: str, shard: int, folder: Path) -> None:
+        """Write shard ``shard`` of several into the existing empty ``folder``, for :meth:`join`."""
+        raise NotImplementedError
+
+    def join(self, city: str, shards: Sequence[Path], folder: Path) -> None:
+        """As :meth:`write`, from the folders of all shards; the bytes are the same.
+
+        Raises:
+            FileNotFoundError: a shard is gone.
+        """
+        raise NotImplementedError
 
     def require(self, city: str) -> str:
         """``city`` if this dataset has it.

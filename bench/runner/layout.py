@@ -18,6 +18,11 @@ class Layout:
         return self.out / "data" / "tables"
 
     @property
+    def shards(self) -> Path:
+        """Shards of tables that are being made, one folder per fingerprint."""
+        return self.out / "data" / "shards"
+
+    @property
     def logs(self) -> Path:
         """Funnel tables of imported logs, one folder per name."""
         return self.out / "data" / "logs"

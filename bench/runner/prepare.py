@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -81,12 +82,39 @@ def tables_folder(layout: Layout, source: Source, city: str) -> Path:
     return layout.tables / source.fingerprint(city)
 
 
+def missing_shards(layout: Layout, source: Source, city: str) -> list[int]:
+    """Shards to make before the funnel tables of a city: none where these are there, or made at once."""
+    fingerprint = source.fingerprint(city)
+    if (layout.tables / fingerprint / MANIFEST).exists() or (count := source.shards(city)) == 1:
+        return []
+    return [shard for shard in range(count) if not (layout.shards / fingerprint / str(shard)).exists()]
+
+
+def make_shard(layout: Layout, source: Source, city: str, shard: int) -> None:
+    """Make a shard of a city's users; it is kept until the city's tables are made."""
+    with publishing(layout.shards / source.fingerprint(city) / str(shard)) as folder:
+        source.write_shard(city, shard, folder)
+
+
 def _tables(layout: Layout, source: Source, city: str, stack: ExitStack) -> Path:
-    """Where the funnel tables are until ``stack`` ends, which publishes new ones."""
-    tables = layout.tables / source.fingerprint(city)
-    if not (tables / MANIFEST).exists():
-        tables = stack.enter_context(publishing(tables))
-        source.write(city, tables)
+    """Where the funnel tables are until ``stack`` ends, which publishes new ones and removes their shards."""
+    fingerprint = source.fingerprint(city)
+    final, shards = layout.tables / fingerprint, layout.shards / fingerprint
+    if shards.exists():
+        stack.callback(shutil.rmtree, shards, ignore_errors=True)
+    tables = final
+    if not (final / MANIFEST).exists():
+        tables = stack.enter_context(publishing(final))
+        parts = [shards / str(shard) for shard in range(source.shards(city))]
+        try:
+            if all(part.exists() for part in parts):
+                source.join(city, parts, tables)
+            else:
+                source.write(city, tables)
+        except FileNotFoundError:
+            if not (final / MANIFEST).exists():
+                raise
+            tables = final  # another process was faster, and has removed the shards
     _refuse_truncated(tables)
     return tables
 

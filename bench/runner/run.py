@@ -21,7 +21,7 @@ from bench.runner import ranks, worker
 from bench.runner.events import Progress
 from bench.runner.layout import Layout
 from bench.runner.pool import Pool
-from bench.runner.prepare import encoded_folder, is_prepared
+from bench.runner.prepare import encoded_folder, is_prepared, missing_shards
 from bench.runner.team import Team
 from bench.runner.together import GAIN, MOST, WORTH_MEASURING, Group, groups_of
 from bench.training.tracking import Mode
@@ -54,12 +54,16 @@ class Prepared(NamedTuple):
 
 
 def prepare(
-    out: Path, wanted: Sequence[tuple[Source, str]], pool: Pool, finished: Callable[[], None] = lambda: None
+    out: Path,
+    wanted: Sequence[tuple[Source, str]],
+    pool: Pool,
+    tell: Callable[[int, int], None] = lambda done, total: None,
 ) -> Prepared:
-    """Encoded arrays of (dataset, city) pairs, made in parallel where they are missing.
+    """Encoded arrays of (dataset, city) pairs, made in parallel where they are missing, large cities by shards of
+    their users.
 
     Args:
-        finished: called after each city that had to be made.
+        tell: called with the number of tasks that are done, and of all.
 
     Raises:
         Exception: whatever a worker raised that is not the user's to mend.
@@ -68,22 +72,34 @@ def prepare(
     cities = {source.fingerprint(city): (source, city) for source, city in wanted}
     cores = os.cpu_count() or 1
     missing = [key for key, (source, city) in cities.items() if not is_prepared(layout, source, city)]
+    shards = [(key, shard) for key in missing for shard in missing_shards(layout, *cities[key])]
+    total = len(shards) + len(missing)
+    tell(0, total)
 
-    def task(key: str) -> tuple[Any, ...]:
+    def arguments(key: str) -> tuple[Any, ...]:
         source, city = cities[key]
-        return out, source.name, source.options, city, max(1, cores // len(missing))
+        return out, source.name, source.options, city
 
-    for key, _, error, killed in pool.run(worker.prepare_city, missing, task):
+    def failed(key: str, error: BaseException | None, killed: bool) -> None:
         if killed:
             source, city = cities[key]
             what = f"{source.label} city {city}"
             error = UserError(f"the process that prepared {what} was killed; is there enough memory?")
-        if error is None:
-            finished()
-        elif isinstance(error, UserError):
+        if isinstance(error, UserError):
             found.errors[key] = error
-        else:
+        elif error is not None:
             raise error
+
+    made = pool.run(worker.prepare_shard, shards, lambda task: (*arguments(task[0]), task[1]))
+    for done, ((key, _), _, error, killed) in enumerate(made, start=1):
+        failed(key, error, killed)
+        tell(done, total)
+    missing = [key for key in missing if key not in found.errors]
+    threads = max(1, cores // max(1, len(missing)))
+    encoded = pool.run(worker.prepare_city, missing, lambda key: (*arguments(key), threads))
+    for done, (key, _, error, killed) in enumerate(encoded, start=len(shards) + 1):
+        failed(key, error, killed)
+        tell(done, total)
     for key, (source, city) in cities.items():
         if key not in found.errors:
             try:

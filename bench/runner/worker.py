@@ -24,7 +24,7 @@ from bench.results.store import Store
 from bench.runner.events import Progress
 from bench.runner.layout import Layout
 from bench.runner.model_files import add_model_file
-from bench.runner.prepare import encoded_folder, open_source
+from bench.runner.prepare import encoded_folder, make_shard, open_source
 from bench.training.probe import gain_of_group
 from bench.training.tracking import Mode, replay
 from bench.training.train import train_cell, train_group
@@ -52,6 +52,11 @@ def _leave_with_parent(parent: int) -> None:
 def tell(progress: Progress) -> None:
     if _queue is not None:
         _queue.put(progress)
+
+
+def prepare_shard(out: Path, dataset: str, options: SourceOptions, city: str, shard: int) -> None:
+    """A shard of a city's users; see :func:`~bench.runner.prepare.make_shard`."""
+    make_shard(Layout(out), open_source(dataset, options), city, shard)
 
 
 def prepare_city(out: Path, dataset: str, options: SourceOptions, city: str, threads: int) -> Path:

@@ -19,10 +19,14 @@ import ray_tasks
 
 from bench.core.cell import SCHEMA_VERSION
 from bench.core.errors import UserError
+from bench.data.source import SourceOptions
 from bench.runner import executor, ray_pool
 from bench.runner.executor import open_pool, require_executor
+from bench.runner.layout import Layout
 from bench.runner.pool import Finished
+from bench.runner.prepare import encoded_folder, open_source
 from bench.runner.ray_pool import RayPool, _Try, share_of
+from bench.runner.run import prepare
 
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
 
@@ -234,3 +238,17 @@ def listening(processes: set[int]) -> set[str]:
                 ordered = b"".join(words[start : start + 4][::-1] for start in range(0, len(words), 4))
                 found.add(socket.inet_ntop(family, ordered))
     return found
+
+
+@needs_ray
+def test_data_are_prepared_by_shards_of_users(pool: RayPool, tmp_path: Path) -> None:
+    """As Ray tasks, with the bytes that one process makes."""
+    source = open_source("six_cities", SourceOptions(scale=0.0001, knobs={"block_users": 3}))
+    assert source.shards("6") == 2
+    encoded_folder(Layout(tmp_path / "here"), source, "6")
+    assert not prepare(tmp_path / "ray", [(source, "6")], pool).errors
+    here, there = (
+        {path.relative_to(out): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+        for out in (tmp_path / "here", tmp_path / "ray")
+    )
+    assert here == there

@@ -6,6 +6,7 @@ Of the warm-up only events are written. Its visits are numbered after those of a
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from bench.data.ecommerce.settings import FIRST_WEEKDAY, START, Settings
 from bench.data.ecommerce.shop import Block, Shop
 from bench.data.simulation.behaviour import exposure_time
 from bench.data.simulation.settings import DAY, Ints
+from bench.data.simulation.shards import Made
 from bench.data.simulation.write import TableWriters, named, narrow, numbered, split_of
 from bench.data.tables import ACTIONS, DOMAINS, LABELS, SPLITS, TRUTH, Feature
 
@@ -50,35 +52,40 @@ def features(shop: Shop) -> tuple[Feature, ...]:
     )
 
 
-def write_tables(shop: Shop, intercepts: Intercepts, folder: Path) -> dict[str, int]:
-    """Write the tables of the shop into ``folder`` and return what they hold, as ``Manifest.counts``.
-
-    The counts leave out the warm-up, apart from ``warmup_events``, the rows of ``events`` before the first day.
-    """
-    counts: Counter[str] = Counter(users=shop.size.users, items=shop.size.items)
+def made(shop: Shop, intercepts: Intercepts, blocks: Iterable[int]) -> Iterator[Made]:
+    """Simulate these blocks."""
     share = shop.quota
     first_user, first_visit, first_exposure, first_warmup = (
         np.cumsum(each) - each for each in (share.users, share.visits, share.exposures, share.warmup_visits)
     )
     first_warmup += share.visits.sum()
+    for index in blocks:
+        counts: Counter[str] = Counter()
+        block = shop.block(index)
+        log = shop.log(block, index, intercepts)
+        is_main = block.visits.main[log["visit"]]
+        main = {name: column[is_main] for name, column in log.items()}
+        _count(counts, shop.settings, block, main)
+        user = int(first_user[index])
+        visit = numbered(block.visits.main, int(first_visit[index]), int(first_warmup[index]))
+        exposures = exposure_columns(shop.settings, block, main, user, visit, int(first_exposure[index]))
+        truth = {"exposure": exposures["exposure"]} | {name: main[name] for name in TRUTH}
+        events = event_columns(block, log, user, visit)
+        counts["warmup_events"] += int((events["time"] < START).sum())
+        users = user_columns(shop, block, index, user)
+        yield Made({"exposures": exposures, "truth": truth, "events": events, "users": users}, counts)
+
+
+def write_tables(shop: Shop, blocks: Iterable[Made], folder: Path) -> dict[str, int]:
+    """Write the tables of the shop into ``folder`` and return what they hold, as ``Manifest.counts``.
+
+    The counts leave out the warm-up, apart from ``warmup_events``, the rows of ``events`` before the first day.
+    """
+    counts: Counter[str] = Counter(users=shop.size.users, items=shop.size.items)
     with TableWriters(folder) as writers:
         for start in range(0, shop.size.items, shop.settings.block_items):
             writers.write("items", item_columns(shop, start, min(start + shop.settings.block_items, shop.size.items)))
-        for index in range(len(shop)):
-            block = shop.block(index)
-            log = shop.log(block, index, intercepts)
-            is_main = block.visits.main[log["visit"]]
-            main = {name: column[is_main] for name, column in log.items()}
-            _count(counts, shop.settings, block, main)
-            user = int(first_user[index])
-            visit = numbered(block.visits.main, int(first_visit[index]), int(first_warmup[index]))
-            exposures = exposure_columns(shop.settings, block, main, user, visit, int(first_exposure[index]))
-            writers.write("exposures", exposures)
-            writers.write("truth", {"exposure": exposures["exposure"]} | {name: main[name] for name in TRUTH})
-            events = event_columns(block, log, user, visit)
-            counts["warmup_events"] += int((events["time"] < START).sum())
-            writers.write("events", events)
-            writers.write("users", user_columns(shop, block, index, user))
+        writers.write_blocks(blocks, counts)
     return dict(counts)
 
 

@@ -6,7 +6,7 @@ Of the warm-up only events are written. Its visits are numbered after those of a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,6 +20,7 @@ from bench.data.simulation import behaviour
 from bench.data.simulation.behaviour import Columns, Log
 from bench.data.simulation.blocks import Block, Simulation
 from bench.data.simulation.settings import DAY, FIRST_WEEKDAY, START, Ints, Settings
+from bench.data.simulation.shards import Made
 from bench.data.tables import ACTIONS, DOMAINS, LABELS, SPLITS, TRUTH, Feature, table_path
 
 FEATURES: tuple[Feature, ...] = (
@@ -32,36 +33,40 @@ FEATURES: tuple[Feature, ...] = (
 )
 
 
-def write_tables(simulation: Simulation, intercepts: behaviour.Intercepts, folder: Path) -> dict[str, int]:
-    """Write the tables of a city into ``folder`` and return what they hold, as ``Manifest.counts``.
-
-    The counts leave out the warm-up, apart from ``warmup_events``, the rows of ``events`` before the first day.
-    """
-    counts: Counter[str] = Counter(users=simulation.city.users, items=simulation.city.items)
+def made(simulation: Simulation, intercepts: behaviour.Intercepts, blocks: Iterable[int]) -> Iterator[Made]:
+    """Simulate these blocks."""
     share = simulation.quota
     first_user, first_visit, first_exposure, first_warmup = (
         np.cumsum(each) - each for each in (share.users, share.visits, share.exposures, share.warmup_visits)
     )
     first_warmup += share.visits.sum()
+    for index in blocks:
+        counts: Counter[str] = Counter()
+        block = simulation.block(index)
+        log = simulation.log(block, index, intercepts)
+        main = log.of(block.visits.main)
+        _count(counts, simulation.settings, block, main)
+        user = int(first_user[index])
+        visit = numbered(block.visits.main, int(first_visit[index]), int(first_warmup[index]))
+        exposures = exposure_columns(simulation.settings, block, main, user, visit, int(first_exposure[index]))
+        truth = {"exposure": exposures["exposure"]} | {name: main.exposures[name] for name in TRUTH}
+        events = event_columns(block, log, user, visit)
+        counts["warmup_events"] += int((events["time"] < START).sum())
+        users = {"user": user + np.arange(len(block.users.location))} | block.users.features
+        yield Made({"exposures": exposures, "truth": truth, "events": events, "users": narrow(users)}, counts)
+
+
+def write_tables(simulation: Simulation, blocks: Iterable[Made], folder: Path) -> dict[str, int]:
+    """Write the tables of a city into ``folder`` and return what they hold, as ``Manifest.counts``.
+
+    The counts leave out the warm-up, apart from ``warmup_events``, the rows of ``events`` before the first day.
+    """
+    counts: Counter[str] = Counter(users=simulation.city.users, items=simulation.city.items)
+    world = simulation.world
+    items = narrow({"item": np.arange(simulation.city.items)} | world.item_features) | {"price": world.price}
     with TableWriters(folder) as writers:
-        world = simulation.world
-        items = narrow({"item": np.arange(simulation.city.items)} | world.item_features) | {"price": world.price}
         writers.write("items", items)
-        for index in range(len(simulation)):
-            block = simulation.block(index)
-            log = simulation.log(block, index, intercepts)
-            main = log.of(block.visits.main)
-            _count(counts, simulation.settings, block, main)
-            user = int(first_user[index])
-            visit = numbered(block.visits.main, int(first_visit[index]), int(first_warmup[index]))
-            exposures = exposure_columns(simulation.settings, block, main, user, visit, int(first_exposure[index]))
-            writers.write("exposures", exposures)
-            writers.write("truth", {"exposure": exposures["exposure"]} | {name: main.exposures[name] for name in TRUTH})
-            events = event_columns(block, log, user, visit)
-            counts["warmup_events"] += int((events["time"] < START).sum())
-            writers.write("events", events)
-            ids = {"user": user + np.arange(len(block.users.location))}
-            writers.write("users", narrow(ids | block.users.features))
+        writers.write_blocks(blocks, counts)
     return dict(counts)
 
 
@@ -189,9 +194,16 @@ class TableWriters(ExitStack):
         self._folder = folder
         self._open: dict[str, pq.ParquetWriter] = {}
 
-    def write(self, table: str, columns: Mapping[str, Any]) -> None:
+    def write_blocks(self, blocks: Iterable[Made], counts: Counter[str]) -> None:
+        """Append what each block adds, and add it to ``counts``."""
+        for tables, new in blocks:
+            for table, columns in tables.items():
+                self.write(table, columns)
+            counts.update(new)
+
+    def write(self, table: str, columns: Mapping[str, Any] | pa.Table) -> None:
         """Append ``columns`` to ``table`` as one row group."""
-        rows = pa.table(dict(columns))
+        rows = columns if isinstance(columns, pa.Table) else pa.table(dict(columns))
         if table not in self._open:
             path = table_path(self._folder, table)
             narrow = [field.name for field in rows.schema if field.type not in _WIDE]

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 from bench.core.cell import digest
 from bench.core.seeding import derive
+from bench.data.ecommerce.behaviour import Intercepts
 from bench.data.ecommerce.dense import told
 from bench.data.ecommerce.settings import GENERATOR_VERSION, PUBLISHED, START, Settings
 from bench.data.ecommerce.shop import Shop, solve
-from bench.data.ecommerce.write import features, write_tables
-from bench.data.simulation.settings import changed, scaled, settings_of
+from bench.data.ecommerce.write import features, made, write_tables
+from bench.data.simulation.settings import City, changed, scaled, settings_of
+from bench.data.simulation.shards import Made, blocks_of, read_shards, shards_of, write_shard
+from bench.data.simulation.visits import quota
 from bench.data.simulation.write import splits
 from bench.data.source import Source, SourceOptions
 from bench.data.tables import TABLES_VERSION, Manifest, write_manifest
@@ -51,10 +55,23 @@ class Ecommerce(Source):
         return digest({"dataset": self.name, "tables": TABLES_VERSION, "city": city, **self._origin(city)})
 
     def write(self, city: str, folder: Path) -> None:
-        origin = self._origin(city)
-        shop = Shop(self.settings, scaled(PUBLISHED.size, self.scale), derive(self.options.seed, self.name, city))
+        shop = self._shop(city)
         intercepts = solve(shop, PUBLISHED)
-        counts = write_tables(shop, intercepts, folder)
+        self._write(city, shop, intercepts, made(shop, intercepts, range(len(shop))), folder)
+
+    def shards(self, city: str) -> int:
+        return shards_of(len(quota(self.settings, self._size(city)).users))
+
+    def write_shard(self, city: str, shard: int, folder: Path) -> None:
+        shop = self._shop(city)
+        write_shard(made(shop, solve(shop, PUBLISHED), blocks_of(shard, len(shop))), folder)
+
+    def join(self, city: str, shards: Sequence[Path], folder: Path) -> None:
+        shop = self._shop(city)
+        self._write(city, shop, solve(shop, PUBLISHED), read_shards(shards), folder)
+
+    def _write(self, city: str, shop: Shop, intercepts: Intercepts, blocks: Iterable[Made], folder: Path) -> None:
+        counts = write_tables(shop, blocks, folder)
         ranges = splits(self.settings, START)
         manifest = Manifest(
             dataset=self.label,
@@ -66,13 +83,20 @@ class Ecommerce(Source):
             time_range=(min(first for first, _ in ranges.values()), max(last for _, last in ranges.values())),
             split_range=ranges,
             settings={
-                **origin,
+                **self._origin(city),
                 "solved": intercepts._asdict(),
                 "achieved": _achieved(counts),
                 "informative": told([*shop.user_columns, *shop.item_columns]),
             },
         )
         write_manifest(folder, manifest)
+
+    def _size(self, city: str) -> City:
+        self.require(city)
+        return scaled(PUBLISHED.size, self.scale)
+
+    def _shop(self, city: str) -> Shop:
+        return Shop(self.settings, self._size(city), derive(self.options.seed, self.name, city))
 
     def _origin(self, city: str) -> dict[str, Any]:
         """Everything that decides a city's tables."""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 from bench.core.cell import digest
 from bench.core.seeding import derive
+from bench.data.simulation.behaviour import Intercepts
 from bench.data.simulation.blocks import Simulation
-from bench.data.simulation.settings import GENERATOR_VERSION, PUBLISHED, Settings, changed, scaled, settings_of
+from bench.data.simulation.settings import GENERATOR_VERSION, PUBLISHED, City, Settings, changed, scaled, settings_of
+from bench.data.simulation.shards import Made, blocks_of, read_shards, shards_of, write_shard
 from bench.data.simulation.solve import solve
-from bench.data.simulation.write import FEATURES, splits, write_tables
+from bench.data.simulation.visits import quota
+from bench.data.simulation.write import FEATURES, made, splits, write_tables
 from bench.data.source import Source, SourceOptions
 from bench.data.tables import TABLES_VERSION, Manifest, write_manifest
 
@@ -49,11 +53,25 @@ class SixCities(Source):
         return digest({"dataset": self.name, "tables": TABLES_VERSION, "city": city, **self._origin(city)})
 
     def write(self, city: str, folder: Path) -> None:
-        origin = self._origin(city)
-        size = scaled(PUBLISHED[city], self.scale)
-        simulation = Simulation(self.settings, size, derive(self.options.seed, self.name, city))
+        simulation = self._simulation(city)
         intercepts = solve(simulation)
-        counts = write_tables(simulation, intercepts, folder)
+        self._write(city, simulation, intercepts, made(simulation, intercepts, range(len(simulation))), folder)
+
+    def shards(self, city: str) -> int:
+        return shards_of(len(quota(self.settings, self._size(city)).users))
+
+    def write_shard(self, city: str, shard: int, folder: Path) -> None:
+        simulation = self._simulation(city)
+        write_shard(made(simulation, solve(simulation), blocks_of(shard, len(simulation))), folder)
+
+    def join(self, city: str, shards: Sequence[Path], folder: Path) -> None:
+        simulation = self._simulation(city)
+        self._write(city, simulation, solve(simulation), read_shards(shards), folder)
+
+    def _write(
+        self, city: str, simulation: Simulation, intercepts: Intercepts, blocks: Iterable[Made], folder: Path
+    ) -> None:
+        counts = write_tables(simulation, blocks, folder)
         ranges = splits(self.settings)
         manifest = Manifest(
             dataset=self.label,
@@ -64,9 +82,15 @@ class SixCities(Source):
             counts=counts,
             time_range=(min(first for first, _ in ranges.values()), max(last for _, last in ranges.values())),
             split_range=ranges,
-            settings={**origin, "solved": intercepts._asdict(), "achieved": _achieved(counts)},
+            settings={**self._origin(city), "solved": intercepts._asdict(), "achieved": _achieved(counts)},
         )
         write_manifest(folder, manifest)
+
+    def _size(self, city: str) -> City:
+        return scaled(PUBLISHED[self.require(city)], self.scale)
+
+    def _simulation(self, city: str) -> Simulation:
+        return Simulation(self.settings, self._size(city), derive(self.options.seed, self.name, city))
 
     def _origin(self, city: str) -> dict[str, Any]:
         """Everything that decides a city's tables."""
