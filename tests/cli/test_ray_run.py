@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ def cluster() -> Iterator[Any]:
             "health_check_failure_threshold": 3,
         }
         head = {"num_cpus": 0, "include_dashboard": False, "_system_config": soon, **small}
-        cluster = Cluster(initialize_head=True, head_node_args=head)
+        cluster = Cluster(initialize_head=True, head_node_args=head | {"ray_client_server_port": free_port()})
         try:
             for _ in range(2):
                 cluster.add_node(wait=False, num_cpus=1, **small)
@@ -40,6 +41,13 @@ def cluster() -> Iterator[Any]:
             yield cluster
         finally:
             cluster.shutdown()
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
 
 
 def busy(out: Path) -> set[int]:
@@ -78,3 +86,15 @@ def test_a_killed_driver_and_a_killed_node_cost_nothing_but_time(cluster: Any, t
     assert "raylet" not in said
     assert first.items() <= stored(out).items()
     assert_same_results(out, trained)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("grpc") is None, reason="the client of Ray is not installed")
+def test_a_client_of_the_cluster_runs_cells(cluster: Any, trained: Path, tmp_path: Path) -> None:
+    """The driver reaches the cluster by ray://, as from a machine that is no part of it."""
+    port = cluster.head_node._ray_params.ray_client_server_port
+    process = start(*RUN, "--executor", "ray", "--ray-address", f"ray://127.0.0.1:{port}", "--out", tmp_path / "out")
+    said, errors = process.communicate(timeout=180)
+    assert (process.returncode, errors) == (0, "")
+    assert "jobs 2 on ray" in said
+    assert "4 cells trained; next" in said
+    assert_same_results(tmp_path / "out", trained)
