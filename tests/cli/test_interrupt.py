@@ -138,6 +138,27 @@ def test_a_killed_worker_costs_nothing_but_time(trained: Path, tmp_path: Path) -
     assert_same_results(out, trained)
 
 
+def test_a_killed_run_loses_no_more_than_the_cells_that_it_trains_at_once(tmp_path: Path) -> None:
+    killed, peace = tmp_path / "killed", tmp_path / "peace"
+    three = ("--models", "shared_bottom,esmm", "--seeds", "3", "--at-once", "3", "--jobs", "1")
+    run = ("run", "--cities", "6", *three, *WORLD)
+    process = start(*run, "--out", killed)
+    wait_for(lambda: len(stored(killed)) >= 3 or process.poll() is not None)
+    below = children(process.pid)
+    process.kill()
+    process.communicate(timeout=20)
+    assert_all_gone(below)
+    first = stored(killed)
+    assert 3 <= len(first) < 6
+    for out in (killed, peace):
+        process = start(*run, "--out", out)
+        said, errors = process.communicate(timeout=120)
+        assert (process.returncode, errors) == (0, ""), said + errors
+    assert first.items() < stored(killed).items()
+    assert {record.notes["together"] for record in Store(killed).records()} == {3}
+    assert_same_results(killed, peace)
+
+
 def test_ctrl_c_while_everything_still_starts(tmp_path: Path) -> None:
     process = start(*RUN, "--out", tmp_path / "out")
     wait_for(lambda: bool(workers(process.pid)) or process.poll() is not None)
