@@ -17,6 +17,7 @@ from summary import (
     EARLIER,
     LARGE_USERS,
     MODELS,
+    OURS,
     OURS_SETUPS,
     SETUPS,
     WANTED_LARGE,
@@ -28,6 +29,7 @@ from summary import (
     products,
     ratio,
     speed,
+    wanted_ratio,
 )
 
 #: Why a peer cannot take part.
@@ -141,14 +143,21 @@ def _peak(result: dict[str, Any]) -> str:
     lines = [
         "## Share of the machine's peak",
         "",
-        f"A matrix product in {products(result)} reaches {reached} here. What our training does in matrix products:",
+        f"A matrix product in {products(result)} reaches {reached} here. What ours does in matrix products, and",
+        "how long a step takes, would take if it were these alone at that speed, and may take to reach the aim:",
         "",
-        "| | operations per row | GFLOP/s | share of the peak |",
-        "|---|---:|---:|---:|",
+        "| | operations per row | GFLOP/s | share of the peak | step, ms | products alone, ms | the aim, ms |",
+        "|---|---:|---:|---:|---:|---:|---:|",
     ]
+    batch = result["settings"]["batch"]
     for model, title in MODELS.items():
         dense, per_row = dense_flops(result, model), result["dense_flops_per_row"][model]
-        lines.append(f"| {title} | {per_row / 1e6:.2f} M | {dense / 1e9:.0f} | {dense / peak:.0%} |")
+        step, alone = batch / speed(result, OURS, model).rate * 1e3, batch * per_row / peak * 1e3
+        found = ratio(result, model)
+        aim = f"{step * found / wanted_ratio(result, model):.1f}" if found else ""
+        share = f"{per_row / 1e6:.2f} M | {dense / 1e9:.0f} | {dense / peak:.0%}"
+        lines.append(f"| {title} | {share} | {step:.1f} | {alone:.1f} | {aim} |")
+    lines += ["", "Where the rest goes is under *Where the time of a training step goes*."]
     return "\n".join(lines)
 
 

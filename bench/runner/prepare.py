@@ -92,8 +92,13 @@ def missing_shards(layout: Layout, source: Source, city: str) -> list[int]:
 
 def make_shard(layout: Layout, source: Source, city: str, shard: int) -> None:
     """Make a shard of a city's users; it is kept until the city's tables are made."""
-    with publishing(layout.shards / source.fingerprint(city) / str(shard)) as folder:
-        source.write_shard(city, shard, folder)
+    fingerprint = source.fingerprint(city)
+    try:
+        with publishing(layout.shards / fingerprint / str(shard)) as folder:
+            source.write_shard(city, shard, folder)
+    except FileNotFoundError:
+        if not (layout.tables / fingerprint / MANIFEST).exists():
+            raise  # else another process has made the tables meanwhile, and removed all shards
 
 
 def _tables(layout: Layout, source: Source, city: str, stack: ExitStack) -> Path:

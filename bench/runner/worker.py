@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import signal
@@ -25,6 +24,7 @@ from bench.runner.events import Progress
 from bench.runner.layout import Layout
 from bench.runner.model_files import add_model_file
 from bench.runner.prepare import encoded_folder, make_shard, open_source
+from bench.training.memory import give_back_memory
 from bench.training.probe import gain_of_group
 from bench.training.tracking import Mode, replay
 from bench.training.train import train_cell, train_group
@@ -101,7 +101,7 @@ def run_cell(
         fail(store, cell, reason, traceback.format_exc())
         return reason
     finally:
-        gc.collect()  # Lightning leaves cycles: the next cell begins without the memory of this one
+        give_back_memory()  # the next cell begins without that of this one
     return None
 
 
@@ -160,7 +160,7 @@ def _run_together(
     except Exception:
         logging.getLogger(__name__).info("%d cells are trained one by one", len(todo) - len(found), exc_info=True)
     finally:
-        gc.collect()
+        give_back_memory()
     return found
 
 

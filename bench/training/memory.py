@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import os
 import resource
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 #: Parameters of glibc's ``mallopt``, from malloc.h, and their values: memory above which the top of the heap is given
 #: back, and the size from which memory is mapped for itself (the greatest that is allowed).
@@ -39,7 +42,20 @@ def keep_freed_memory() -> None:
     page faults in a step of MMoE with 256 hidden units. What ``MALLOC_TRIM_THRESHOLD_`` or ``MALLOC_MMAP_THRESHOLD_``
     in the environment say is left alone, and another C library too.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    mallopt = _of_glibc("mallopt")
     for (parameter, value), name in ((_TRIM_THRESHOLD, "TRIM"), (_MMAP_THRESHOLD, "MMAP")):
         if mallopt is not None and f"MALLOC_{name}_THRESHOLD_" not in os.environ:
             mallopt(parameter, value)
+
+
+def give_back_memory() -> None:
+    """Free what nothing refers to any more, and give the system what malloc keeps of it."""
+    gc.collect()  # Lightning leaves cycles
+    trim = _of_glibc("malloc_trim")
+    if trim is not None:
+        trim(0)
+
+
+def _of_glibc(name: str) -> Callable[..., Any] | None:
+    """A function of the C library, None where it has none of that name."""
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None

@@ -116,6 +116,27 @@ def test_another_process_may_be_faster(
             encoded_folder(layout, sharded, CITY)
 
 
+@pytest.mark.parametrize("published", [True, False])
+def test_another_process_may_need_no_shard_any_more(
+    sharded: Source, at_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, published: bool
+) -> None:
+    """It publishes the tables and removes all shards while this one makes a shard."""
+    layout = Layout(tmp_path)
+
+    def write_shard(city: str, shard: int, folder: Path) -> None:
+        if published:
+            shutil.copytree(Layout(at_once).tables, layout.tables)
+        shutil.rmtree(layout.shards)
+
+    monkeypatch.setattr(sharded, "write_shard", write_shard)
+    if published:
+        make_shard(layout, sharded, CITY, 1)
+        assert missing_shards(layout, sharded, CITY) == []
+    else:
+        with pytest.raises(FileNotFoundError):
+            make_shard(layout, sharded, CITY, 1)
+
+
 def test_a_shard_that_cannot_be_made_is_told(sharded: Source, tmp_path: Path) -> None:
     class Refusing(InlinePool):
         def run(self, function: Any, tasks: Sequence[Any], arguments: Any) -> Iterator[Finished[Any]]:

@@ -49,3 +49,31 @@ def test_a_step_finds_the_memory_of_the_one_before() -> None:
 def test_what_the_environment_says_is_left_alone() -> None:
     before, after = faults(MALLOC_MMAP_THRESHOLD_="131072")
     assert after > before * 0.9
+
+
+KEPT = """
+import torch
+from pathlib import Path
+from bench.training.memory import give_back_memory, keep_freed_memory
+
+def resident():
+    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS")]
+    return int(line.split()[1]) // 1024
+
+keep_freed_memory()
+before = resident()
+tensors = [torch.ones(1 << 20) for _ in range(60)]  # 4 MiB each
+tensors.append(tensors)  # a cycle, as Lightning leaves them
+del tensors
+kept = resident()
+give_back_memory()
+print(kept - before, resident() - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's malloc has these thresholds")
+def test_what_a_cell_took_is_given_back_after_it() -> None:
+    done = subprocess.run([sys.executable, "-c", KEPT], capture_output=True, text=True, check=True)
+    kept, left = map(int, done.stdout.split())
+    assert kept >= 240
+    assert left < 40
