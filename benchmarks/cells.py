@@ -1,9 +1,9 @@
 """Several seeds of one model, at once or not: ``python benchmarks/cells.py [--model NAME] [--seeds K] [OPTIONS]``.
 
-The same K cells of City 1 are trained, evaluated and stored three ways: one after another in one process, in as many
-processes as there are threads, and all at once in one process over the same batches. Each way starts with fresh
-processes, whose imports are not timed; rounds are interleaved. Beside each way: how far its test AUCs are from those of
-one after another.
+The same K cells of City 1 are trained, evaluated and stored four ways: one after another in one process, in as many
+processes as there are threads, all at once in one process over the same batches, and shared out to as many processes as
+there are threads, each of which trains its own at once. Each way starts with fresh processes, whose imports are not
+timed; rounds are interleaved. Beside each way: how far its test AUCs are from those of one after another.
 """
 
 from __future__ import annotations
@@ -26,11 +26,12 @@ from bench.core.cell import Cell
 from bench.core.config import Config
 from bench.results.store import Store
 from bench.runner import worker
+from bench.runner.together import groups_of
 
 #: The aim: so many times as fast as one after another, with five seeds on a CPU.
 WANTED = 1.5
-ONE_BY_ONE, PROCESSES, AT_ONCE = "one after another", "processes", "at once"
-WAYS = (ONE_BY_ONE, PROCESSES, AT_ONCE)
+ONE_BY_ONE, PROCESSES, AT_ONCE, BOTH = "one after another", "processes", "at once", "at once in processes"
+WAYS = (ONE_BY_ONE, PROCESSES, AT_ONCE, BOTH)
 
 #: Cells that one call of the worker trains.
 Group = tuple[Cell, ...]
@@ -38,8 +39,8 @@ Group = tuple[Cell, ...]
 
 def plan(way: str, cells: Group, threads: int) -> list[list[Group]]:
     """What each process trains, group by group."""
-    if way == AT_ONCE:
-        return [[cells]]
+    if way in (AT_ONCE, BOTH):
+        return [[group] for group in groups_of(cells, len(cells), threads if way == BOTH else 1)]
     singly: list[Group] = [(cell,) for cell in cells]
     count = min(threads, len(cells)) if way == PROCESSES else 1
     return [singly[first::count] for first in range(count)]
@@ -67,7 +68,7 @@ def run(way: str, cells: Group, out: Path, encoded: Path, threads: int) -> float
     if failures or any(process.exitcode for process in processes):
         raise SystemExit("\n".join(failures) or "a process died")
     together = {record.notes.get("together", 1) for record in Store(out).records()}
-    if together != {len(cells) if way == AT_ONCE else 1}:
+    if together != {len(group) for share in shares for group in share}:
         raise SystemExit(f"{way}: cells must be trained so, but {together} were trained together")
     return took
 
@@ -141,7 +142,7 @@ def main(arguments: list[str] | None = None) -> None:
                     f"{statistics.median(taken):.1f}",
                     f"{taken[0]:.1f}-{taken[-1]:.1f}",
                     f"{times:.2f} ×",
-                    f"{times / WANTED:.2f} ×" if way == AT_ONCE else "",
+                    f"{times / WANTED:.2f} ×" if way in (AT_ONCE, BOTH) else "",
                     "" if way == ONE_BY_ONE else f"{apart:.1e}",
                 )
     console.print(table)

@@ -1,8 +1,9 @@
 """CellGroup: several models of one class that learn from the same batches at once.
 
 They differ in seed and :data:`~bench.core.config.COEFFICIENTS` only. Their parameters lie side by side, [K, …], and
-their embedding tables as one table with vectors K times as wide: a batch is gathered and looked up once, and each layer
-is one product for all of them (``torch.func.vmap``). Every model learns what it would learn alone.
+their embedding tables as one table with vectors K times as wide: a batch is gathered and looked up once. On a GPU each
+layer is one product for all of them (``torch.func.vmap``); on a CPU, whose caches do not hold the events of all models,
+one model comes after the other. Every model learns what it would learn alone.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
+from torch.utils._pytree import tree_map
 
 from bench.data.batches import Batch, Labels
 from bench.modeling.module import FunnelModule, optimizer_of, with_warmup
@@ -45,6 +47,12 @@ class CellGroup(pl.LightningModule):
         )
         self._call = (_Call(models[0]),)
 
+    @property
+    def is_batched(self) -> bool:
+        """Whether each layer is one product for all models."""
+        device: torch.device = self.stacked[0].device
+        return device.type != "cpu"
+
     def train(self, mode: bool = True) -> CellGroup:
         super().train(mode)
         self.models[0].train(mode)
@@ -59,7 +67,15 @@ class CellGroup(pl.LightningModule):
         def one(own: dict[str, Tensor], vectors: tuple[Tensor, ...]) -> Any:
             return functional_call(self._call[0], own, (run, vectors))
 
-        return vmap(one, in_dims=(0, -2), randomness="different")(parameters, found)
+        if self.is_batched:
+            return vmap(one, in_dims=(0, -2), randomness="different")(parameters, found)
+        split = {name: value.unbind(0) for name, value in parameters.items()}
+        vectors = [part.unbind(-2) for part in found]
+        each = [
+            one({name: values[place] for name, values in split.items()}, tuple(part[place] for part in vectors))
+            for place in range(count)
+        ]
+        return tree_map(lambda *values: torch.stack(values), *each)
 
     def release(self, place: int) -> FunnelModule:
         """The trained model of that place, with parameters of its own. The group is not used after it."""

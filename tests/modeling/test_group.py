@@ -66,8 +66,17 @@ def train_together(group: CellGroup, batches: list[Batch]) -> list[dict[str, Ten
     return terms
 
 
+@pytest.fixture(params=[True, False], ids=["batched", "in turn"])
+def is_batched(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """How a group computes, which else hangs on the device."""
+    monkeypatch.setattr(CellGroup, "is_batched", request.param)
+    return bool(request.param)
+
+
 @pytest.mark.parametrize("name", NEURAL)
-def test_every_model_learns_what_it_learns_alone(name: str, city: EncodedCity, batches: list[Batch]) -> None:
+def test_every_model_learns_what_it_learns_alone(
+    name: str, city: EncodedCity, batches: list[Batch], is_batched: bool
+) -> None:
     configs = [configuration(constraint_weight=weight, weight_global=weight) for weight in (0.1, 0.5, 2.0)]
     alone, group = make(name, city, configs), CellGroup(make(name, city, configs))
     expected = [train_alone(model, batches) for model in alone]
@@ -92,7 +101,9 @@ def test_every_model_learns_what_it_learns_alone(name: str, city: EncodedCity, b
 
 
 @pytest.mark.parametrize("knobs", [{"optimizer": "adam"}, {"item_dim": 10}, {"eta_length": 0, "din_length": 0}])
-def test_other_configurations_agree_as_well(knobs: dict[str, Any], city: EncodedCity, batches: list[Batch]) -> None:
+def test_other_configurations_agree_as_well(
+    knobs: dict[str, Any], city: EncodedCity, batches: list[Batch], is_batched: bool
+) -> None:
     configs = [configuration(**knobs)] * 2
     alone, group = make("esmm", city, configs), CellGroup(make("esmm", city, configs))
     for model in alone:
@@ -104,7 +115,7 @@ def test_other_configurations_agree_as_well(knobs: dict[str, Any], city: Encoded
             torch.testing.assert_close(state[key], values, rtol=1e-3, atol=2e-4)
 
 
-def test_seeds_and_coefficients_stay_apart(city: EncodedCity, batches: list[Batch]) -> None:
+def test_seeds_and_coefficients_stay_apart(city: EncodedCity, batches: list[Batch], is_batched: bool) -> None:
     """Models of the same seed and coefficient end equal, others do not."""
     configs = [configuration(constraint_weight=weight, learning_rate=0.1) for weight in (0.5, 0.5, 100.0)]
     models = [MODELS.get("esmc")(config, InputShape.of(city), 3) for config in configs]
