@@ -13,6 +13,7 @@ from bench.core.cell import Cell
 from bench.core.config import Config
 from bench.core.registry import MODELS
 from bench.data.encoded import EncodedCity
+from bench.modeling.group import CellGroup
 from bench.results.store import Store
 from bench.runner import worker
 from bench.runner.together import groups_of
@@ -62,7 +63,11 @@ def test_groups_are_no_larger_than_asked_and_keep_all_processes_busy() -> None:
         assert [each for group in groups_of(cells, most, 2) for each in group] == cells
 
 
-def test_a_group_is_stored_as_its_cells_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_batched", [True, False], ids=["batched", "in turn"])
+def test_a_group_is_stored_as_its_cells_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_batched: bool
+) -> None:
+    monkeypatch.setattr(CellGroup, "is_batched", is_batched)
     cells = [cell(seed=0), cell(seed=1), cell(seed=0, constraint_weight=0.5)]
     assert worker.run_cells(tmp_path / "group", cells, tmp_path, "off") == [None] * 3
     assert [worker.run_cell(tmp_path / "alone", each, tmp_path, "off") for each in cells] == [None] * 3
@@ -72,6 +77,8 @@ def test_a_group_is_stored_as_its_cells_alone(tmp_path: Path) -> None:
         found, expected = group.record(each.key), alone.record(each.key)
         assert found.notes["together"] == 3
         assert "together" not in expected.notes
+        if not is_batched:  # bit for bit
+            assert (found.metrics, found.curve, found.files) == (expected.metrics, expected.curve, expected.files)
         assert [point.step for point in found.curve] == [point.step for point in expected.curve]
         assert found.curve[-1].losses == pytest.approx(expected.curve[-1].losses, rel=1e-3)
         for name, metric in expected.metrics["test"].items():
@@ -115,6 +122,7 @@ def test_a_model_that_cannot_be_batched_is_trained_alone(tmp_path: Path, monkeyp
             return super().compose(x)
 
     monkeypatch.setattr(MODELS, "get", lambda name: Stubborn)
+    monkeypatch.setattr(CellGroup, "is_batched", True)  # as on a GPU
     cells = [cell("esmm", seed) for seed in range(2)]
     assert worker.gain_of(cells, tmp_path) == 0.0
     assert worker.run_cells(tmp_path, cells, tmp_path, "off") == [None, None]
