@@ -128,7 +128,9 @@ class AdagradDecay(RowOptimizer):
 
     def rule(self, weights: list[Tensor], grads: list[Tensor], state: list[list[Tensor]], lr: float, step: int) -> None:
         (accumulator,) = state
-        if weights[0].device.type == "cpu":  # the same in one pass over memory; with lr_decay 0 it counts no steps
+        alike = all(grad.stride() == weight.stride() for weight, grad in zip(weights, grads, strict=True))
+        if alike and weights[0].device.type == "cpu":
+            # The same in one pass over memory, element by element as they lie there; with lr_decay 0 no steps count.
             torch._fused_adagrad_(
                 weights, grads, accumulator, [self._no_step] * len(weights),
                 lr=lr, lr_decay=0.0, weight_decay=0.0, eps=self.eps, maximize=False,

@@ -131,6 +131,21 @@ def test_adagrad_decay_by_hand() -> None:
     assert table.weight[1].item() == 1.0
 
 
+@pytest.mark.parametrize("optimiser", [AdagradDecay, Adam])
+def test_a_gradient_may_lie_otherwise_in_memory_than_its_parameter(optimiser: type[RowOptimizer]) -> None:
+    gradient = torch.arange(1.0, 25.0).view(6, 4).T
+    found = []
+    for grad in (gradient, gradient.contiguous()):
+        parameter = nn.Parameter(torch.ones(4, 6))
+        optimizer = optimiser([parameter], lr=0.1)
+        for own in (grad, 25.0 - grad):  # not a multiple: Adagrad would not see its size
+            parameter.grad = own
+            optimizer.step()
+        found.append(parameter.detach())
+    assert gradient.stride() != parameter.stride()
+    torch.testing.assert_close(*found, rtol=1e-6, atol=1e-7)
+
+
 def test_zero_gradients_do_not_move_or_divide_by_zero() -> None:
     parameter = nn.Parameter(torch.ones(3))
     for optimizer in (AdagradDecay([parameter], lr=1.0), Adam([parameter], lr=1.0)):
