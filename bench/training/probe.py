@@ -2,52 +2,57 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Sequence
 from typing import Any
 
+import pytorch_lightning as pl
 import torch
-from pytorch_lightning.utilities import move_data_to_device
 
 from bench.core.cell import Cell
 from bench.core.registry import MODELS
-from bench.data.batches import Batch
 from bench.data.datamodule import FunnelDataModule
 from bench.data.encoded import EncodedCity
 from bench.modeling.group import CellGroup
 from bench.modeling.inputs import InputShape
-from bench.modeling.module import FunnelModule, optimizer_of
-from bench.nn.optimisers import RowOptimizer
+from bench.modeling.module import FunnelModule
+from bench.training.train import quiet
+from bench.training.trainer import trainer_of
 
 #: Steps that are measured, after as many that are not.
-STEPS = 5
+STEPS = 10
 
 
 def gain_of_group(cells: Sequence[Cell], city: EncodedCity) -> float:
     """Seconds of a step of the first cell alone, times the cells, over those of a step of all at once."""
+    quiet()
     config = cells[0].config
-    data = FunnelDataModule(city, config)
-    batches = [batch for batch, _ in zip(data.train_dataloader(), range(2 * STEPS), strict=False)]
     model_class: type[FunnelModule] = MODELS.get(cells[0].model)
     shape = InputShape.of(city, config)
-    alone = model_class(config, shape, 0)
     group = CellGroup([model_class(cell.config, shape, cell.seed) for cell in cells])
-    optimizer = optimizer_of(config, group.stacked, [*group.wide])
-    return len(cells) * _seconds(alone, alone.optimizer(), batches) / _seconds(group, optimizer, batches)
+    before = _seconds(model_class(config, shape, 0), city)
+    together = _seconds(group, city)
+    after = _seconds(model_class(config, shape, 0), city)
+    return len(cells) * (before + after) / 2 / together
 
 
-def _seconds(module: Any, optimizer: RowOptimizer, batches: Sequence[Batch]) -> float:
-    """The median of the later half of the steps."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    module.to(device).train()
-    taken = []
-    for index, batch in enumerate(batches):
-        batch = move_data_to_device(batch, device)
-        start = time.perf_counter()
-        optimizer.zero_grad()
-        module.training_step(batch, index)["loss"].backward()
-        optimizer.step()
-        if device.type == "cuda":
+def _seconds(module: FunnelModule | CellGroup, city: EncodedCity) -> float:
+    """The median of the later half of the steps, under the Trainer of a cell."""
+    ends = _Ends()
+    trainer = trainer_of([ends], limit_train_batches=2 * STEPS, limit_val_batches=0)
+    trainer.fit(module, datamodule=FunnelDataModule(city, module.config))
+    taken = [end - start for start, end in zip(ends.times, ends.times[1:], strict=False)]
+    return statistics.median(taken[len(taken) // 2 :])
+
+
+class _Ends(pl.Callback):
+    """When each step ended."""
+
+    def __init__(self) -> None:
+        self.times = [time.perf_counter()]
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        if trainer.strategy.root_device.type == "cuda":
             torch.cuda.synchronize()
-        taken.append(time.perf_counter() - start)
-    return sorted(taken[len(taken) // 2 :])[len(taken) // 4]
+        self.times.append(time.perf_counter())

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from rich.console import Console
 from torch import nn
+
+from bench.core.cell import Cell
+from bench.core.config import Config
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 B, I, O = 8, 6, 4  # noqa: E741
@@ -66,9 +68,11 @@ def test_shares_of_the_peak_and_of_the_step(load: Any) -> None:
 
 def test_who_trains_what(load: Any) -> None:
     cells = load("cells")
-    group: Any = tuple(SimpleNamespace(seed=seed) for seed in range(3))
+    city = {"dataset": "d", "fingerprint": "f", "city": "1"}
+    group = tuple(Cell(**city, model="esmm", config=Config(), seed=seed) for seed in range(3))
     a, b, c = ((cell,) for cell in group)
     assert cells.plan(cells.ONE_BY_ONE, group, 2) == [[a, b, c]]
     assert cells.plan(cells.PROCESSES, group, 2) == [[a, c], [b]]
     assert cells.plan(cells.PROCESSES, group, 8) == [[a], [b], [c]]
     assert cells.plan(cells.AT_ONCE, group, 2) == [[group]]
+    assert cells.plan(cells.BOTH, group, 2) == [[group[:2]], [group[2:]]]
