@@ -8,6 +8,7 @@ import pty
 import re
 import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -62,6 +63,15 @@ def assert_all_gone(processes: list[int]) -> None:
     wait_for(lambda: all(state(process) in ("", "Z") for process in processes), seconds=10)
 
 
+def kill_when(process: subprocess.Popen[str], happened: Callable[[], bool], seconds: float = 60) -> None:
+    """``kill -9`` in the middle of a run; the processes below it end by themselves."""
+    wait_for(lambda: happened() or process.poll() is not None, seconds)
+    below = children(process.pid)
+    process.kill()
+    process.communicate(timeout=20)
+    assert_all_gone(below)
+
+
 def assert_same_results(out: Path, reference: Path) -> None:
     first, second = Store(reference), Store(out)
     assert first.keys() == second.keys()
@@ -108,11 +118,7 @@ def test_an_interrupted_run_gives_the_result_of_an_uninterrupted_one(trained: Pa
     assert 1 <= len(first) < 4
 
     process = start(*RUN, "--out", out)
-    wait_for(lambda: len(stored(out)) > len(first) or process.poll() is not None)
-    below = children(process.pid)
-    process.kill()
-    process.communicate(timeout=20)
-    assert_all_gone(below)
+    kill_when(process, lambda: len(stored(out)) > len(first))
     second = stored(out)
     assert first.items() < second.items()
 
@@ -143,11 +149,7 @@ def test_a_killed_run_loses_no_more_than_the_cells_that_it_trains_at_once(tmp_pa
     three = ("--models", "shared_bottom,esmm", "--seeds", "3", "--at-once", "3", "--jobs", "1")
     run = ("run", "--cities", "6", *three, *WORLD)
     process = start(*run, "--out", killed)
-    wait_for(lambda: len(stored(killed)) >= 3 or process.poll() is not None)
-    below = children(process.pid)
-    process.kill()
-    process.communicate(timeout=20)
-    assert_all_gone(below)
+    kill_when(process, lambda: len(stored(killed)) >= 3)
     first = stored(killed)
     assert 3 <= len(first) < 6
     for out in (killed, peace):
@@ -184,11 +186,7 @@ def test_two_runs_at_once_share_the_work_and_the_number_of_jobs_changes_nothing(
 def test_a_killed_study_is_carried_on(bench: Bench, out: Path) -> None:
     arguments = ("tune", "--city", "6", "--trials", "3", "--jobs", "1", *WORLD, "--out", out)
     process = start(*arguments)
-    wait_for(lambda: len(stored(out)) >= 5 or process.poll() is not None)
-    below = children(process.pid)
-    process.kill()
-    process.communicate(timeout=20)
-    assert_all_gone(below)
+    kill_when(process, lambda: len(stored(out)) >= 5)
     before = stored(out)
     said = bench(*arguments)
     assert (said.code, said.err) == (0, "")
@@ -204,11 +202,7 @@ def test_exhibits_of_a_killed_run_have_identical_figures(bench: Bench, tmp_path:
     run = ("run", "--exhibit", "figure_7,table_v", "--cities", "6", "--seeds", "1", "--jobs", "2", *WORLD)
     killed, peace = tmp_path / "killed", tmp_path / "peace"
     process = start(*run, "--out", killed)
-    wait_for(lambda: len(stored(killed)) >= 2 or process.poll() is not None, seconds=180)
-    below = children(process.pid)
-    process.kill()
-    process.communicate(timeout=20)
-    assert_all_gone(below)
+    kill_when(process, lambda: len(stored(killed)) >= 2, seconds=180)
     first = stored(killed)
     assert 2 <= len(first) < 8
     for out in (killed, peace):

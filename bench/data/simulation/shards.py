@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-#: Blocks of a shard, about 8 million exposures: every shard is preceded by solving for the intercepts again.
+#: Blocks of a shard, 11 million exposures of the six cities: each is preceded by solving for the intercepts again.
 BLOCKS = 32
 _COUNTS = "counts.json"
 
@@ -63,6 +63,7 @@ def read_shards(folders: Sequence[Path]) -> Iterator[Made]:
                 path.stem: pa.ipc.open_file(stack.enter_context(pa.memory_map(str(path))))
                 for path in sorted(folder.glob("*.arrow"))
             }
-            for index in range(min(file.num_record_batches for file in files.values())):
+            (blocks,) = {file.num_record_batches for file in files.values()}
+            for index in range(blocks):
                 tables = {name: pa.Table.from_batches([file.get_batch(index)]) for name, file in files.items()}
                 yield Made(tables, counts if index == 0 else Counter())
