@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from bench.core.config import Config
 from bench.core.seeding import derive
-from bench.data.batches import Batch, Labels
+from bench.data.batches import Batch, Histories, Labels
 from bench.modeling.inputs import FunnelInputs, InputShape
 
 
@@ -62,17 +62,21 @@ def some_rows(batch: Batch, rows: Tensor) -> Batch:
     """The batch of some of its rows, int64 [N], at least one, with the histories of their blocks alone."""
     slots = batch.slots[rows]
     blocks, place = torch.unique(slots // batch.block_rows, return_inverse=True)
-    mask = batch.mask[blocks]
+    histories, first = [], 0
+    for own in batch.histories:
+        inside = blocks[(blocks >= first) & (blocks < first + len(own.mask))] - first
+        histories += [_some_blocks(own, inside)] if len(inside) else []
+        first += len(own.mask)
+    by_row = {name: getattr(batch, name)[rows] for name in ("rows", "ids", "labels", "dense")}
+    slots = place * batch.block_rows + slots % batch.block_rows
+    return batch._replace(slots=slots, histories=tuple(histories), **by_row)
+
+
+def _some_blocks(histories: Histories, blocks: Tensor) -> Histories:
+    """Those of some blocks, int64 [N], at least one, without places that are empty in all of them."""
+    mask, events = histories.mask[blocks], histories.events[blocks]
     length = mask.sum(1)
     first = mask.shape[1] - int(length.max())
-    events = batch.events[blocks]
     if events.shape[1]:  # padding repeats an event of these blocks, as in a batch
         events = torch.where(mask, events, events[length.argmax(), -1])
-    by_row = {name: getattr(batch, name)[rows] for name in ("rows", "ids", "labels", "dense")}
-    return batch._replace(
-        slots=place * batch.block_rows + slots % batch.block_rows,
-        events=events[:, first:],
-        contexts=batch.contexts[blocks][:, first:],
-        mask=mask[:, first:],
-        **by_row,
-    )
+    return Histories(events[:, first:], histories.contexts[blocks][:, first:], mask[:, first:])

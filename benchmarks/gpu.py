@@ -128,7 +128,7 @@ def update(session: Session) -> Iterator[dict[str, Any]]:
     for size in session.options.batch:
         maker, rows = session.makers[size]
         batch = maker.gather(rows.batches[0], rows.blocks)
-        ids = torch.cat([batch.ids.view(-1), batch.events.view(-1)])
+        ids = torch.cat([batch.ids.view(-1), batch.histories[0].events.view(-1)])
         yield {"batch": size, "ids": len(ids)} | updates(ids, session.city.meta.vocabulary, session.options.slice / 4)
 
 

@@ -1,12 +1,13 @@
 """Batches: slices of the encoded arrays gathered at once, with the histories that their rows share.
 
 The rows of a visit share one history. Consecutive rows of the same visit form blocks of at most ``BLOCK_ROWS``
-rows; a batch has C blocks, each with one history of up to L events, right-aligned (the newest event last).
+rows; each of the C blocks of a batch has one history. Blocks with histories of a like length lie together, so that
+short ones are not padded to the longest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -47,8 +48,19 @@ class Labels(NamedTuple):
     global_cart: Tensor
 
 
+class Histories(NamedTuple):
+    """The histories of some blocks, of up to L events, right-aligned: the newest event last."""
+
+    events: Tensor
+    """Items as rows of the embedding table, int64 [blocks, L]."""
+    contexts: Tensor
+    """kind * AGES + age bucket of each event, int64 [blocks, L]."""
+    mask: Tensor
+    """True for events that exist, bool [blocks, L]."""
+
+
 class Batch(NamedTuple):
-    """B rows in C blocks of at most R rows, with K columns of ids, D numbers and histories of L events."""
+    """B rows in C blocks of at most R rows, with K columns of ids and D numbers."""
 
     rows: Tensor
     """Encoded row numbers, int64 [B]."""
@@ -58,12 +70,8 @@ class Batch(NamedTuple):
     """The columns of :class:`Labels`, float32 [B, 4]."""
     slots: Tensor
     """Place of each row among the blocks: block * R + place in the block, int64 [B]."""
-    events: Tensor
-    """Items of the histories as rows of the embedding table, int64 [C, L]."""
-    contexts: Tensor
-    """kind * AGES + age bucket of each event, int64 [C, L]."""
-    mask: Tensor
-    """True for events that exist, bool [C, L]."""
+    histories: tuple[Histories, ...]
+    """Those of the first blocks, of the next ones, …: of all C blocks together."""
     block_rows: int
     """R."""
     dense: Tensor
@@ -87,6 +95,8 @@ class BatchMaker:
         calibration: mode of Sample Calibration whose cart labels are read.
         action: what makes up the deterministic action.
         numbers: which dense features are read, and how; none by default.
+        cuts: numbers of events, rising. Blocks whose histories have at most so many, and more than the one before, lie
+            together, and the rest behind them. None by default: all lie together.
     """
 
     def __init__(
@@ -96,6 +106,7 @@ class BatchMaker:
         calibration: Calibration = "none",
         action: Action = "cart",
         numbers: Numbers | None = None,
+        cuts: Sequence[int] = (),
     ) -> None:
         # np.asarray drops the memmap subclass, whose indexing is slower; the pages stay on disk.
         self.ids, self.visit = np.asarray(city.ids), np.asarray(city.visit)
@@ -107,6 +118,7 @@ class BatchMaker:
         self.item, self.kind = np.asarray(city.event_item), np.asarray(city.event_kind)
         self.time = np.asarray(city.event_time)
         self.history = history if len(self.item) else 0
+        self.cuts = np.array([cut for cut in cuts if cut < self.history], dtype=np.int64)
 
     def make(self, rows: NDArray[np.int64]) -> Batch:
         """The batch of these encoded row numbers, in this order."""
@@ -120,15 +132,13 @@ class BatchMaker:
             bins, dense = self.numbers.of(rows)
             ids = np.concatenate((ids, bins), axis=1)
         slots, visits, width = self._blocks(self.visit[rows])
-        events, contexts, mask = self._histories(visits)
+        slots, histories = self._histories(slots, visits, width)
         return Batch(
             torch.from_numpy(rows),
             torch.from_numpy(ids),
             torch.from_numpy(labels),
             torch.from_numpy(slots),
-            torch.from_numpy(events),
-            torch.from_numpy(contexts),
-            torch.from_numpy(mask),
+            histories,
             width,
             torch.from_numpy(dense) if len(dense) else torch.zeros(len(rows), 0),
         )
@@ -145,20 +155,38 @@ class BatchMaker:
         opens = within % width == 0
         return (np.cumsum(opens) - 1) * width + within % width, visit[opens], width
 
-    def _histories(self, visits: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+    def _histories(
+        self, slots: NDArray[np.int64], visits: NDArray[np.int32], width: int
+    ) -> tuple[NDArray[np.int64], tuple[Histories, ...]]:
+        """Slots [B] once blocks with histories of a like length lie together, and the histories."""
         stop = self.stop[visits]
         length = np.minimum(stop - self.start[visits], self.history)
+        starts = self.visit_start[visits]
+        if not len(self.cuts):
+            return slots, (self._events(stop, length, starts),)
+        group = np.searchsorted(self.cuts, length)
+        order = np.argsort(group, kind="stable")
+        place = np.empty_like(order)
+        place[order] = np.arange(len(order))
+        ends = np.cumsum(np.bincount(group))[:-1]
+        parts = zip(*(np.split(values[order], ends) for values in (stop, length, starts)), strict=True)
+        slots = place[slots // width] * width + slots % width
+        return slots, tuple(self._events(*part) for part in parts if len(part[0]))
+
+    def _events(self, stop: NDArray[np.int64], length: NDArray[np.int64], starts: NDArray[np.int64]) -> Histories:
+        """The ``length`` events before ``stop`` of visits that began at ``starts``, each [blocks]."""
         longest = int(length.max(initial=0))
         if longest == 0:
-            empty = np.zeros((len(visits), 0), dtype=np.int64)
-            return empty, empty, empty.astype(bool)
+            empty = torch.zeros(len(stop), 0, dtype=torch.int64)
+            return Histories(empty, empty, empty.bool())
         back = np.arange(longest, 0, -1)
         mask = back <= length[:, None]
         # Padding repeats an event of this batch, so that it touches no row of the embedding table of its own.
         index = np.where(mask, stop[:, None] - back, stop[length.argmax()] - 1)
-        age = np.maximum(self.visit_start[visits][:, None] - self.time[index], 0)
+        age = np.maximum(starts[:, None] - self.time[index], 0)
         bucket = np.minimum(np.log2(1.0 + age / 600.0).astype(np.int64), AGES - 1)
-        return self.item[index].astype(np.int64), self.kind[index] * np.int64(AGES) + bucket, mask
+        contexts = self.kind[index] * np.int64(AGES) + bucket
+        return Histories(*map(torch.from_numpy, (self.item[index].astype(np.int64), contexts, mask)))
 
 
 class Batches(Dataset[Batch]):

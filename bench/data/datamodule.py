@@ -76,7 +76,9 @@ class FunnelDataModule(pl.LightningDataModule):
         if self._resident is None and isinstance(self.trainer, pl.Trainer):
             self._resident = resident(self.city, numbers, self.trainer.strategy.root_device)
         if self._resident is None:
-            return BatchMaker(self.city, self.history, calibration, action, numbers)
+            # What DIN reads as it is, what ETA reads as it is, and what ETA chooses from.
+            cuts = sorted({self.config.din_length, self.config.eta_top_k} - {0})
+            return BatchMaker(self.city, self.history, calibration, action, numbers, cuts)
         return ResidentBatchMaker(self.city, self.history, calibration, action, numbers, resident=self._resident)
 
     def _loader(self, maker: BatchMaker, order: Order, size: int) -> DataLoader[Batch]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.core.config import Action, Calibration
-from bench.data.batches import _ACTIONS, AGES, BLOCK_ROWS, Batch, BatchMaker
+from bench.data.batches import _ACTIONS, AGES, BLOCK_ROWS, Batch, BatchMaker, Histories
 from bench.data.encoded import EncodedCity
 from bench.data.numbers import Numbers
 
@@ -136,8 +136,8 @@ class ResidentBatchMaker(BatchMaker):
                 ids = torch.cat([ids, found + city.offsets], dim=1)
         slots, visits, exists = self._places(city.visit.index_select(0, rows), blocks)
         padding = ids[:1, city.item_column]
-        events, contexts, mask = self._past(visits, exists, padding)
-        return Batch(rows, ids, labels.float(), slots, events, contexts, mask, city.block_rows, dense)
+        histories = (self._past(visits, exists, padding),)
+        return Batch(rows, ids, labels.float(), slots, histories, city.block_rows, dense)
 
     def _places(self, visit: Tensor, blocks: int) -> tuple[Tensor, Tensor, Tensor]:
         """Slots [B]; the visit of each block, and whether the block has rows, [C]."""
@@ -150,21 +150,21 @@ class ResidentBatchMaker(BatchMaker):
         visits = visit.new_zeros(blocks).index_copy_(0, block, visit)
         return block * width + place, visits, torch.arange(blocks, device=visit.device) <= block[-1]
 
-    def _past(self, visits: Tensor, exists: Tensor, padding: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Events, contexts and mask [C, L]. Places without an event have the item ``padding`` [1]: one of this batch,
+    def _past(self, visits: Tensor, exists: Tensor, padding: Tensor) -> Histories:
+        """Histories of L places. Places without an event have the item ``padding`` [1]: one of this batch,
         so that they touch no row of the embedding table of their own.
         """
         city = self.resident
         if not self.history:
             empty = torch.zeros(len(visits), 0, dtype=torch.int64, device=visits.device)
-            return empty, empty, empty.bool()
+            return Histories(empty, empty, empty.bool())
         stop = city.stop.index_select(0, visits)
         length = torch.where(exists, stop - city.start.index_select(0, visits), 0)
         mask = self._back <= length[:, None]
         index = torch.where(mask, stop[:, None] - self._back, 0)
         age = city.visit_start.index_select(0, visits)[:, None] - _at(city.time, index)
         contexts = _at(city.kind, index).long() * AGES + torch.bucketize(age, city.edges, right=True)
-        return torch.where(mask, _at(city.item, index).long(), padding), contexts, mask
+        return Histories(torch.where(mask, _at(city.item, index).long(), padding), contexts, mask)
 
 
 def _at(values: Tensor, index: Tensor) -> Tensor:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.core.config import Config
@@ -114,48 +115,81 @@ class FunnelInputs(nn.Module):
 
     def look_up(self, batch: Batch) -> tuple[Tensor, ...]:
         """What the tables have for a batch, each table looked up once, with vectors of its width in the last dimension:
-        all fields [B, F, …] and events [C · L, …], or where items have a table of their own the other fields
-        [B, F - 1, …], items [B, …] and events.
+        all fields [B, F, …], or where items have a table of their own the others [B, F - 1, …]; then, where they are
+        needed, items [B, …] and events [E, …].
         """
         ids = fill(batch.ids, self.bags)
-        events = batch.events.reshape(-1) if self.context is not None else batch.events.new_zeros(0)
-        if self.items is None:
-            own, of_events = self.table.look_up([ids, events])
-            return pool(own, ids == batch.ids, self.bags), of_events
-        item = self.item
-        assert item is not None
-        after = ids[:, item + 1 :] - self.items.rows
+        counted = ids == batch.ids if self.bags else ids
+        item, items = self.item, self.items
+        if item is None or (items is None and self.context is None):
+            return (pool(self.table(ids), counted, self.bags),)
+        events = _flat([own.events for own in batch.histories]) if self.context is not None else ids.new_zeros(0)
+        if items is None:
+            fields, *found = self.table.look_up([ids, ids[:, item], events])
+            return pool(fields, counted, self.bags), *found
+        after = ids[:, item + 1 :] - items.rows
         others: Tensor = self.table(torch.cat([ids[:, :item], after], dim=1))
-        counted = ids == batch.ids
         bags = [bag.left_by(bag.start > item) for bag in self.bags]
         others = pool(others, torch.cat([counted[:, :item], counted[:, item + 1 :]], dim=1), bags)
-        return others, *self.items.look_up([ids[:, item] - self.start, events - self.start])
+        return others, *items.look_up([ids[:, item] - self.start, events - self.start])
 
     def assemble(self, batch: Batch, found: tuple[Tensor, ...]) -> Tensor:
         """[B, width] from what :meth:`look_up` found."""
-        fields, *own, events = found
-        items = own[0] if own else None if self.item is None else fields[:, self._item_field()]
-        parts = [fields.flatten(1), *own]
+        fields, *past = found
+        parts = [fields.flatten(1), *past[: self.items is not None]]
         if self.context is not None:
-            assert items is not None
-            blocks, length = batch.events.shape
-            dim = items.shape[-1]
-            context = self.context.index_select(0, batch.contexts.reshape(-1))
-            events = (events + context).view(blocks, length, dim)
-            # A slot without a row takes the first one's item: nothing reads what comes of it.
-            row = batch.slots.new_zeros(blocks * batch.block_rows)
-            row = row.index_copy_(0, batch.slots, torch.arange(len(batch.slots), device=row.device))
-            rows = items.index_select(0, row).view(blocks, batch.block_rows, dim)
-            for module, recent in ((self.din, self.din_length), (self.eta, self.eta_length)):
-                if module is not None:
-                    first = max(0, length - recent)
-                    interest = module(rows, events[:, first:], batch.mask[:, first:])
-                    parts.append(interest.reshape(-1, dim).index_select(0, batch.slots))
+            parts += [
+                interest.reshape(-1, interest.shape[-1]).index_select(0, batch.slots)
+                for interest in self._interests(batch, *past)
+            ]
         if batch.dense.shape[1]:
             parts.append(batch.dense)
         return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
 
-    def _item_field(self) -> int:
-        """Which field the item is: its column, less those that multi-valued fields before it have more than one."""
-        assert self.item is not None
-        return self.item - sum(bag.stop - bag.start - 1 for bag in self.bags if bag.start < self.item)
+    def _interests(self, batch: Batch, items: Tensor, events: Tensor) -> list[Tensor]:
+        """What DIN and ETA find for every place of the blocks, each [C, R, dim].
+
+        Args:
+            items: of the rows [B, dim].
+            events: of all histories, one after the other [E, dim].
+        """
+        assert self.context is not None
+        dim, masks = items.shape[-1], [own.mask for own in batch.histories]
+        counts = [len(mask) for mask in masks]
+        vectors = events + self.context.index_select(0, _flat([own.contexts for own in batch.histories]))
+        histories = [
+            part.view(*mask.shape, dim)
+            for part, mask in zip(torch.split(vectors, [mask.numel() for mask in masks]), masks, strict=True)
+        ]
+        # A slot without a row takes the first one's item: nothing reads what comes of it.
+        row = batch.slots.new_zeros(sum(counts) * batch.block_rows)
+        row = row.index_copy_(0, batch.slots, torch.arange(len(batch.slots), device=row.device))
+        rows = items.index_select(0, row).view(sum(counts), batch.block_rows, dim)
+        found = []
+        if self.din is not None:
+            recent = [_last(self.din_length, *own) for own in zip(histories, masks, strict=True)]
+            found.append(self.din(rows, *(_joined(parts) for parts in zip(*recent, strict=True))))
+        if self.eta is not None:
+            every = zip(torch.split(rows, counts), histories, masks, strict=True)
+            found.append(torch.cat([self.eta(own, *_last(self.eta_length, *past)) for own, *past in every]))
+        return found
+
+
+def _flat(parts: Sequence[Tensor]) -> Tensor:
+    """All values one after the other."""
+    return torch.cat([part.reshape(-1) for part in parts]) if len(parts) > 1 else parts[0].reshape(-1)
+
+
+def _last(count: int, events: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """The last so many places of histories [C, L, dim] and of their mask [C, L]."""
+    first = max(0, events.shape[1] - count)
+    return events[:, first:], mask[:, first:]
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    """Histories, or their masks, of all blocks [C, L, …]: those shorter than the longest begin with empty places."""
+    if len(parts) == 1:
+        return parts[0]
+    longest = max(part.shape[1] for part in parts)
+    behind = [(0, 0) * (part.dim() - 2) + (longest - part.shape[1], 0) for part in parts]
+    return torch.cat([F.pad(part, pad) if any(pad) else part for part, pad in zip(parts, behind, strict=True)])

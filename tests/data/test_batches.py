@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
+from torch import Tensor
 
 from bench.data.batches import (
     AGES,
@@ -17,6 +20,7 @@ from bench.data.batches import (
     Batch,
     Batches,
     BatchMaker,
+    Histories,
     Labels,
 )
 from bench.data.encoded import LABEL_COLUMNS, EncodedCity
@@ -65,12 +69,21 @@ def check(batch: Batch, city: EncodedCity, rows: np.ndarray, history: int, mode:
     blocks = slots[-1] // width + 1
     expected = [history_of(city, int(row), history) for row in rows]
     longest = max(len(events) for events in expected)
-    assert batch.events.shape == batch.contexts.shape == batch.mask.shape == (blocks, longest)
+    assert (
+        batch.histories[0].events.shape
+        == batch.histories[0].contexts.shape
+        == batch.histories[0].mask.shape
+        == (blocks, longest)
+    )
     for events, slot in zip(expected, slots, strict=True):
         block = slot // width
         pad = longest - len(events)
-        assert batch.mask[block].tolist() == [False] * pad + [True] * len(events)  # the newest event last
-        found = zip(batch.events[block, pad:].tolist(), batch.contexts[block, pad:].tolist(), strict=True)
+        assert batch.histories[0].mask[block].tolist() == [False] * pad + [True] * len(events)  # the newest event last
+        found = zip(
+            batch.histories[0].events[block, pad:].tolist(),
+            batch.histories[0].contexts[block, pad:].tolist(),
+            strict=True,
+        )
         assert list(found) == events
 
 
@@ -94,7 +107,11 @@ def test_a_visit_that_two_batches_share_has_its_history_in_both(city: EncodedCit
     rows = np.flatnonzero(city.visit == visit)
     maker = BatchMaker(city, 20)
     left, right = maker.make(rows[:2]), maker.make(rows[2:])
-    assert left.events.tolist() == right.events.tolist() == maker.make(rows).events[:1].tolist()
+    assert (
+        left.histories[0].events.tolist()
+        == right.histories[0].events.tolist()
+        == maker.make(rows).histories[0].events[:1].tolist()
+    )
     check(left, city, rows[:2], 20)
     check(right, city, rows[2:], 20)
 
@@ -105,7 +122,45 @@ def test_a_long_visit_takes_several_blocks_with_one_history(city: EncodedCity, l
     rows = np.arange(length + 3)
     batch = BatchMaker(long, 20).make(rows)
     check(batch, long, rows, 20)
-    assert len(batch.events) == -(-length // BLOCK_ROWS) + 1
+    assert len(batch.histories[0].events) == -(-length // BLOCK_ROWS) + 1
+
+
+@pytest.mark.parametrize("cuts", [(3,), (1, 2, 9), (0, 20), (5, 500)])
+@pytest.mark.parametrize("rows", [np.arange(40, 190), np.array([7]), np.random.default_rng(0).permutation(600)[:40]])
+def test_histories_of_a_like_length_lie_together(
+    build_city: BuildCity, cuts: tuple[int, ...], rows: np.ndarray
+) -> None:
+    """Cut or not, each row finds the same history; each group has those between two cuts, and is as wide as needed."""
+    city = build_city(rows=600)
+    start = city.history_start.copy()
+    start[::3] = city.history_stop[::3]
+    city = replace(city, history_start=start)
+    plain, batch = BatchMaker(city, 100).make(rows), BatchMaker(city, 100, cuts=cuts).make(rows)
+    for name in ("rows", "ids", "labels", "dense", "block_rows"):
+        assert np.array_equal(getattr(batch, name), getattr(plain, name)), name
+    assert torch.equal(batch.slots % batch.block_rows, plain.slots % plain.block_rows)
+    found = {}
+    bounds = [(low, high) for low, high in itertools.pairwise((-1, *cuts, 1000))]
+    for own in batch.histories:
+        lengths = own.mask.sum(1)
+        assert own.events.shape == own.contexts.shape == own.mask.shape
+        assert own.mask.shape[1] == lengths.max() and len(lengths)
+        assert any(((low < lengths) & (lengths <= high)).all() for low, high in bounds)
+        assert set(own.events[~own.mask].tolist()) <= set(own.events[own.mask].tolist())
+        found |= {len(found) + place: history for place, history in enumerate(_listed(own))}
+    assert len(found) == len(plain.histories[0].mask)
+    assert len(batch.histories) <= len(cuts) + 1
+    wanted = _listed(plain.histories[0])
+    for slot, own_slot in zip(plain.slots.tolist(), batch.slots.tolist(), strict=True):
+        assert found[own_slot // batch.block_rows] == wanted[slot // plain.block_rows]
+
+
+def _listed(histories: Histories) -> list[list[tuple[int, int]]]:
+    """(event, context) of each block."""
+    return [
+        list(zip(events[mask].tolist(), contexts[mask].tolist(), strict=True))
+        for events, contexts, mask in zip(*histories, strict=True)
+    ]
 
 
 def test_single_rows_make_blocks_of_one_row(city: EncodedCity) -> None:
@@ -126,14 +181,20 @@ def test_no_history_gives_no_event_columns(city: EncodedCity) -> None:
         BatchMaker(city, 0).make(rows),
         BatchMaker(replace(empty, history_start=empty.history_stop), 20).make(rows),
     ):
-        assert batch.events.shape == batch.contexts.shape == batch.mask.shape == (int(batch.slots[-1]) // 8 + 1, 0)
-        assert batch.events.dtype == batch.contexts.dtype == batch.rows.dtype
-        assert batch.mask.dtype.is_floating_point is False
+        assert (
+            batch.histories[0].events.shape
+            == batch.histories[0].contexts.shape
+            == batch.histories[0].mask.shape
+            == (int(batch.slots[-1]) // 8 + 1, 0)
+        )
+        assert batch.histories[0].events.dtype == batch.histories[0].contexts.dtype == batch.rows.dtype
+        assert batch.histories[0].mask.dtype.is_floating_point is False
 
 
 def test_types(city: EncodedCity) -> None:
     batch = BatchMaker(city, 20).make(np.arange(50))
-    kinds = {name: str(value.dtype) for name, value in batch._asdict().items() if name != "block_rows"}
+    values = batch._asdict() | batch.histories[0]._asdict()
+    kinds = {name: str(value.dtype) for name, value in values.items() if isinstance(value, Tensor)}
     integers = dict.fromkeys(("rows", "ids", "slots", "events", "contexts"), "torch.int64")
     assert kinds == integers | {"labels": "torch.float32", "dense": "torch.float32", "mask": "torch.bool"}
 
@@ -154,7 +215,7 @@ def test_age_buckets_by_hand(city: EncodedCity) -> None:
         event_time=time,
     )
     batch = BatchMaker(toy, 100).make(np.arange(2))
-    assert batch.contexts[0].tolist() == [3 * AGES + ages[age] for age in seconds]
+    assert batch.histories[0].contexts[0].tolist() == [3 * AGES + ages[age] for age in seconds]
 
 
 def test_contexts_have_room_for_every_kind_and_age() -> None:
@@ -182,15 +243,17 @@ def test_a_planted_later_event_never_appears(build_city: BuildCity, history: int
         event_time=np.zeros(len(item), dtype=np.int64),
     )
     for batch in Batches(BatchMaker(planted, history), np.arange(400), 64):
-        assert not (batch.events == 999).any()  # not even in the padding
-        assert batch.mask.any()
+        assert not (batch.histories[0].events == 999).any()  # not even in the padding
+        assert batch.histories[0].mask.any()
 
 
 def test_padding_repeats_an_event_of_the_batch(city: EncodedCity) -> None:
     """So that padding adds no row to those that a step touches."""
     batch = BatchMaker(city, 100).make(np.arange(200))
-    assert not batch.mask.all()
-    assert set(batch.events[~batch.mask].tolist()) <= set(batch.events[batch.mask].tolist())
+    assert not batch.histories[0].mask.all()
+    assert set(batch.histories[0].events[~batch.histories[0].mask].tolist()) <= set(
+        batch.histories[0].events[batch.histories[0].mask].tolist()
+    )
 
 
 @pytest.mark.parametrize("calibration", ["none", "copy", "move"])

@@ -79,4 +79,13 @@ def test_evaluation_batches_do_not_depend_on_the_batch_size(build_city: Callable
 def test_histories_are_as_long_as_din_and_eta_need(city: EncodedCity, din: int, eta: int, longest: int) -> None:
     config = Config(din_length=din, eta_length=eta)
     for batch in FunnelDataModule(city, config).val_dataloader():
-        assert batch.events.shape[1] == longest
+        assert max(own.events.shape[1] for own in batch.histories) == longest
+
+
+def test_short_histories_are_not_padded_to_the_longest(city: EncodedCity) -> None:
+    """What DIN reads whole, what ETA reads whole, and what it chooses from lie apart."""
+    config = Config(din_length=5, eta_length=60, eta_top_k=12, batch_size=256)
+    batch = next(iter(FunnelDataModule(city, config).train_dataloader()))
+    assert len(batch.histories) == 3
+    for own, least, most in zip(batch.histories, (0, 6, 13), (5, 12, 60), strict=True):
+        assert set(own.mask.sum(1).tolist()) <= set(range(least, most + 1))

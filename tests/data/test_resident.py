@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map
 
 from bench.core.config import Action, Calibration, Config
 from bench.core.registry import MODELS
@@ -72,24 +73,25 @@ def orders(city: EncodedCity) -> list[np.ndarray]:
 
 def check(found: Batch, wanted: Batch, history: int, item: int) -> None:
     """Equal beside the shapes, in which ``found`` has more blocks, places in a block and places of a history."""
-    found = Batch(*(part.cpu() if isinstance(part, Tensor) else part for part in found))
+    found = tree_map(lambda part: part.cpu() if isinstance(part, Tensor) else part, found)
     for name in ("rows", "ids", "labels", "dense"):
-        ours, theirs = getattr(found, name), getattr(wanted, name)
-        assert ours.dtype == theirs.dtype and torch.equal(ours, theirs), name
-    assert [found.slots.dtype, found.events.dtype, found.contexts.dtype] == [torch.int64] * 3
+        one, other = getattr(found, name), getattr(wanted, name)
+        assert one.dtype == other.dtype and torch.equal(one, other), name
+    ours, theirs = found.histories[0], wanted.histories[0]
+    assert [found.slots.dtype, ours.events.dtype, ours.contexts.dtype] == [torch.int64] * 3
     width, wider = wanted.block_rows, found.block_rows
     assert wider >= width
     assert torch.equal(found.slots, wanted.slots // width * wider + wanted.slots % width)
-    blocks, length = wanted.events.shape
-    assert found.events.shape == found.contexts.shape == found.mask.shape
-    assert found.events.shape[0] >= blocks and found.events.shape[1] == history >= length
-    mask = torch.zeros_like(found.mask)
-    mask[:blocks, history - length :] = wanted.mask
-    assert torch.equal(found.mask, mask)
+    blocks, length = theirs.events.shape
+    assert ours.events.shape == ours.contexts.shape == ours.mask.shape
+    assert ours.events.shape[0] >= blocks and ours.events.shape[1] == history >= length
+    mask = torch.zeros_like(ours.mask)
+    mask[:blocks, history - length :] = theirs.mask
+    assert torch.equal(ours.mask, mask)
     for name in ("events", "contexts"):
-        assert torch.equal(getattr(found, name)[mask], getattr(wanted, name)[wanted.mask]), name
-    assert (found.events[~mask] == wanted.ids[0, item]).all()
-    assert ((found.contexts >= 0) & (found.contexts < 10 * AGES)).all()
+        assert torch.equal(getattr(ours, name)[mask], getattr(theirs, name)[theirs.mask]), name
+    assert (ours.events[~mask] == wanted.ids[0, item]).all()
+    assert ((ours.contexts >= 0) & (ours.contexts < 10 * AGES)).all()
 
 
 @pytest.mark.parametrize("device", DEVICES, ids=str)
@@ -100,7 +102,7 @@ def test_histories_of_any_length(rich: EncodedCity, device: torch.device, histor
         check(ours.make(rows), host.make(rows), history, item=4)
         more = ours.gather(torch.from_numpy(rows).to(device), ours.blocks(rows) + 3)
         check(more, host.make(rows), history, item=4)
-        assert len(more.events) == len(host.make(rows).events) + 3
+        assert len(more.histories[0].events) == len(host.make(rows).histories[0].events) + 3
 
 
 @pytest.mark.parametrize("device", DEVICES, ids=str)
@@ -133,7 +135,7 @@ def test_visits_of_any_length(rich: EncodedCity, longest: int) -> None:
     assert ours.resident.block_rows == min(longest, BLOCK_ROWS)
     for rows in orders(city):
         check(ours.make(rows), host.make(rows), 5, item=4)
-        assert len(ours.make(rows).events) == len(host.make(rows).events) == ours.blocks(rows)
+        assert len(ours.make(rows).histories[0].events) == len(host.make(rows).histories[0].events) == ours.blocks(rows)
 
 
 def test_a_city_without_events(rich: EncodedCity) -> None:
@@ -156,7 +158,7 @@ def test_ages_at_the_edges_of_the_buckets(rich: EncodedCity) -> None:
     )  # fmt: skip
     host, ours = makers(city, CPU, len(ages))
     check(ours.make(np.arange(2)), host.make(np.arange(2)), len(ages), item=4)
-    assert sorted(set(ours.make(np.arange(2)).contexts[0].tolist())) == list(range(AGES))
+    assert sorted(set(ours.make(np.arange(2)).histories[0].contexts[0].tolist())) == list(range(AGES))
 
 
 def test_the_arrays_are_read_in_chunks(rich: EncodedCity, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,8 +173,8 @@ def test_no_shape_is_learned_from_the_device(rich: EncodedCity) -> None:
     with pytest.raises((RuntimeError, NotImplementedError)):
         ours.resident.ids.nonzero()
     batch = ours.gather(torch.zeros(100, dtype=torch.int64, device="meta"), 30)
-    assert {part.device.type for part in batch if isinstance(part, Tensor)} == {"meta"}
-    assert batch.events.shape == (30, 7) and batch.ids.shape == (100, 6) and batch.dense.shape == (100, 5)
+    assert {part.device.type for part in tree_leaves(batch) if isinstance(part, Tensor)} == {"meta"}
+    assert batch.histories[0].events.shape == (30, 7) and batch.ids.shape == (100, 6) and batch.dense.shape == (100, 5)
 
 
 def test_a_city_takes_at_most_its_share_of_the_free_memory(rich: EncodedCity, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,8 +52,10 @@ def test_every_part_row_by_row(small: EncodedCity) -> None:
     for row in range(120):
         own = table[batch.ids[row]]
         block = int(batch.slots[row]) // batch.block_rows
-        kept = batch.mask[block]
-        events = (table[batch.events[block][kept]] + inputs.context[batch.contexts[block][kept]])[None]
+        kept = batch.histories[0].mask[block]
+        events = (
+            table[batch.histories[0].events[block][kept]] + inputs.context[batch.histories[0].contexts[block][kept]]
+        )[None]
         item = own[0].view(1, 1, -1)
         parts = [own.flatten()]
         for module, length in ((inputs.din, 6), (inputs.eta, 30)):
@@ -70,6 +72,29 @@ def test_grouping_into_batches_changes_nothing(small: EncodedCity, training: boo
     torch.testing.assert_close(alone, whole, rtol=1e-4, atol=1e-6)
     order = np.random.default_rng(0).permutation(120)
     torch.testing.assert_close(inputs(batch_of(small, rows[order])).detach(), whole[order], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("cuts", [(4,), (6,), (4, 6), (1, 3, 40)])
+@pytest.mark.parametrize(("din", "eta"), [(6, 30), (6, 0), (0, 30), (30, 6)])
+def test_grouping_histories_by_length_changes_nothing(
+    small: EncodedCity, cuts: tuple[int, ...], din: int, eta: int
+) -> None:
+    """Neither what is found nor what is learned, beyond rounding."""
+    config, rows = CONFIG.model_copy(update={"din_length": din, "eta_length": eta}), np.arange(120)
+    results = []
+    for own in ((), cuts):
+        batch = BatchMaker(small, max(din, eta), cuts=own).make(rows)
+        assert (len(batch.histories) > 1) == bool(own) or max(din, eta) <= min(own)
+        inputs = make(small, config).train()
+        found = inputs(batch)
+        (found * torch.arange(1.0, found.numel() + 1).view_as(found).sin()).sum().backward()
+        touched = inputs.table.touched
+        assert touched is not None and touched.leaf.grad is not None
+        order = touched.rows.argsort()
+        gradients = [parameter.grad for parameter in inputs.parameters() if parameter.requires_grad]
+        results.append([found.detach(), touched.rows[order], touched.leaf.grad[order], *gradients])
+        assert torch.allclose(make(small, config).eval()(batch), found, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(results[1], results[0], rtol=1e-3, atol=1e-5)
 
 
 def test_the_parts_are_not_constant(small: EncodedCity) -> None:
@@ -97,11 +122,11 @@ def test_each_reads_its_own_length_and_no_more(small: EncodedCity, din: int, eta
     config = CONFIG.model_copy(update={"din_length": din, "eta_length": eta})
     inputs, rows = make(small, config).eval(), np.arange(60)
     batch = batch_of(small, rows, config)
-    assert batch.events.shape[1] == 9
+    assert batch.histories[0].events.shape[1] == 9
     before = inputs(batch).view(60, 8, DIM)
-    older = batch.events.clone()
+    older = batch.histories[0].events.clone()
     older[:, :-2] = 0
-    after = inputs(batch._replace(events=older)).view(60, 8, DIM)
+    after = inputs(batch._replace(histories=(batch.histories[0]._replace(events=older),))).view(60, 8, DIM)
     short, long = (6, 7) if din == 2 else (7, 6)
     assert torch.equal(before[:, short], after[:, short])
     assert not torch.equal(before[:, long], after[:, long])
@@ -112,7 +137,7 @@ def test_only_ids_of_the_batch_are_touched(small: EncodedCity) -> None:
     batch = batch_of(small, rows)
     inputs(batch).square().sum().backward()
     assert inputs.table.touched is not None
-    expected = set(batch.ids.flatten().tolist()) | set(batch.events[batch.mask].tolist())
+    expected = set(batch.ids.flatten().tolist()) | set(batch.histories[0].events[batch.histories[0].mask].tolist())
     assert set(inputs.table.touched.rows.tolist()) == expected
 
 
@@ -131,7 +156,7 @@ def test_context_embeddings_learn_from_events_that_exist(small: EncodedCity) -> 
     inputs(batch).square().sum().backward()
     assert inputs.context is not None
     moved = inputs.context.grad.abs().sum(1) > 0
-    assert set(moved.nonzero().flatten().tolist()) == set(batch.contexts[batch.mask].tolist())
+    assert set(moved.nonzero().flatten().tolist()) == set(batch.histories[0].contexts[batch.histories[0].mask].tolist())
 
 
 def test_initial_values_follow_the_seed(small: EncodedCity) -> None:

@@ -64,7 +64,7 @@ def test_histories_read_the_table_of_items(small: EncodedCity, place: int) -> No
         assert table.touched is not None
         assert table.touched.leaf.grad is not None
         assert table.touched.leaf.grad.any(1).all()
-    items = (batch.events - place * SIZE).unique().tolist()
+    items = (batch.histories[0].events - place * SIZE).unique().tolist()
     assert set(items) <= set(inputs.items.touched.rows.tolist())  # type: ignore[union-attr]
 
 

@@ -107,7 +107,9 @@ def test_only_what_counts_is_touched(city: EncodedCity) -> None:
     assert inputs.table.touched is not None
     touched = set(inputs.table.touched.rows.tolist())
     assert (batch.ids[:, 1:4] == 20).any()
-    assert touched == set(batch.ids.flatten().tolist()) - {20, 60} | set(batch.events[batch.mask].tolist())
+    assert touched == set(batch.ids.flatten().tolist()) - {20, 60} | set(
+        batch.histories[0].events[batch.histories[0].mask].tolist()
+    )
     assert (inputs.table.touched.leaf.grad != 0).any(1).all()  # type: ignore[union-attr]
 
 

@@ -54,7 +54,7 @@ def test_the_cvr_estimator_meets_clicked_rows_only(city: EncodedCity) -> None:
     clicked = batch.labels[:, 0] > 0
     assert 0 < clicked.sum() < 60
     blocks = (batch.slots[clicked] // batch.block_rows).unique()
-    events = batch.events[blocks][batch.mask[blocks]]
+    events = batch.histories[0].events[blocks][batch.histories[0].mask[blocks]]
     expected = set(batch.ids[clicked].flatten().tolist()) | set(events.tolist())
     assert set(model.inputs.cvr.table.touched.rows.tolist()) == expected
     assert set(model.inputs.ctr.table.touched.rows.tolist()) > expected
@@ -80,7 +80,7 @@ def test_some_rows_of_a_batch_are_a_batch(city: EncodedCity, rows: list[int]) ->
     torch.testing.assert_close(inputs.eval()(part), inputs(whole)[rows], rtol=1e-4, atol=1e-6)
     assert part.rows.tolist() == rows
     assert torch.equal(part.labels, whole.labels[rows])
-    assert part.mask[:, :1].any() or part.mask.shape[1] == 0  # no column of padding alone
+    assert part.histories[0].mask[:, :1].any() or part.histories[0].mask.shape[1] == 0  # no column of padding alone
 
 
 def test_a_batch_without_clicks_trains_ctr_alone(city: EncodedCity) -> None:

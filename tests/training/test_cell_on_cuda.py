@@ -63,5 +63,5 @@ def test_batches_are_made_on_the_device_of_the_trainer(city: EncodedCity, monkey
     assert sent == [torch.device("cpu")]
     for loader, labels in zip(loaders, wanted, strict=True):
         for batch, expected in zip(loader, labels, strict=True):
-            assert batch.events.shape[1] == 60
+            assert batch.histories[0].events.shape[1] == 60
             assert torch.equal(batch.labels, expected)
