@@ -20,6 +20,7 @@ from bench.data.resident import ResidentBatchMaker
 from bench.nn.embedding import EmbeddingTable
 from bench.nn.optimisers import AdagradDecay
 from bench.training.callbacks import LossCurve, ProgressReport, TrainingClock
+from bench.training.recording import Recording
 from bench.training.trainer import trainer_of
 
 #: Parameters of the recorded graph and the plain loop that are further apart differ by more than rounding.
@@ -68,7 +69,7 @@ def trained(model: Any, city: EncodedCity, config: Config, device: torch.device,
         rows = steps * config.batch_size
         part = replace(city, meta=city.meta.model_copy(update={"splits": city.meta.splits | {"train": (0, rows)}}))
         clock = TrainingClock()
-        callbacks = [LossCurve(), ProgressReport(lambda stage, done, total: None, rows), clock]
+        callbacks = [LossCurve(), Recording(), ProgressReport(lambda stage, done, total: None, rows), clock]
         trainer = trainer_of(callbacks, accelerator=device.type, limit_val_batches=0)
         trainer.fit(model, datamodule=FunnelDataModule(part, config))
         taken = clock.seconds  # the loss curve, before it, has waited for the device

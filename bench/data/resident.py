@@ -1,7 +1,8 @@
 """Batches made on the device that trains: a city's arrays lie there, and nothing but row numbers is sent to it.
 
 The host never waits for the device to learn a shape. Histories always have the same number of places, blocks that of
-the city's longest visit (at most ``BLOCK_ROWS``), and blocks are counted on the host, from its own copy of ``visit``.
+the city's longest visit (at most ``BLOCK_ROWS``), and blocks are counted on the host, from its own copy of ``visit``;
+empty ones make up a multiple of ``BLOCKS``.
 Beside these shapes a batch equals that of :class:`~bench.data.batches.BatchMaker`, and so what a model makes of it.
 """
 
@@ -21,6 +22,8 @@ from bench.data.numbers import Numbers
 
 #: Share of the free memory of a device that a city may take: activations and the largest gradients need the rest.
 SHARE = 0.5
+#: Batches have a multiple of so many blocks, so that most batches of a training have one shape.
+BLOCKS = 32
 #: The ages at which the buckets 1 … AGES - 1 begin, in seconds: floor(log2(1 + age / 600)) without rounding.
 AGE_EDGES = tuple(600 * (2**bucket - 1) for bucket in range(1, AGES))
 #: Arrays that are sent as they are.
@@ -109,7 +112,8 @@ class ResidentBatchMaker(BatchMaker):
         sent = torch.from_numpy(rows)
         if self.resident.device.type == "cuda":
             sent = sent.pin_memory()
-        return self.gather(sent.to(self.resident.device, non_blocking=True), self.blocks(rows))
+        blocks = -(-self.blocks(rows) // BLOCKS) * BLOCKS
+        return self.gather(sent.to(self.resident.device, non_blocking=True), blocks)
 
     def blocks(self, rows: NDArray[np.int64]) -> int:
         """How many blocks these rows make."""

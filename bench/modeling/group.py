@@ -18,7 +18,7 @@ from torch.func import functional_call, vmap
 from torch.utils._pytree import tree_map
 
 from bench.data.batches import Batch, Labels
-from bench.modeling.module import FunnelModule, optimizer_of, with_warmup
+from bench.modeling.module import FunnelModule, Learned, Learner, optimizer_of, with_warmup
 from bench.nn.embedding import EmbeddingTable
 
 #: What one of the models does with what its tables have for a batch.
@@ -46,6 +46,8 @@ class CellGroup(pl.LightningModule):
             for name in self._names
         )
         self._call = (_Call(models[0]),)
+        #: As of a single model.
+        self.learner: Learner | None = None
 
     @property
     def is_batched(self) -> bool:
@@ -58,19 +60,26 @@ class CellGroup(pl.LightningModule):
         self.models[0].train(mode)
         return self
 
-    def each(self, batch: Batch, run: Run) -> Any:
-        """``run`` for every model: a structure of tensors, each with a first dimension of K."""
+    def look_up(self, batch: Batch) -> tuple[Tensor, ...]:
+        """What the tables have for a batch, with the vectors of all models side by side."""
+        found: tuple[Tensor, ...] = self.models[0].inputs.look_up(batch)
+        return found
+
+    def each(self, found: tuple[Tensor, ...], run: Run) -> Any:
+        """``run`` for every model, on what :meth:`look_up` found: a structure of tensors, each with a first dimension
+        of K.
+        """
         count = len(self.models)
-        found = tuple(part.unflatten(-1, (count, -1)) for part in self.models[0].inputs.look_up(batch))
+        own = tuple(torch.unflatten(part, -1, (count, -1)) for part in found)
         parameters = {f"model.{name}": value for name, value in zip(self._names, self.stacked, strict=True)}
 
         def one(own: dict[str, Tensor], vectors: tuple[Tensor, ...]) -> Any:
             return functional_call(self._call[0], own, (run, vectors))
 
         if self.is_batched:
-            return vmap(one, in_dims=(0, -2), randomness="different")(parameters, found)
+            return vmap(one, in_dims=(0, -2), randomness="different")(parameters, own)
         split = {name: value.unbind(0) for name, value in parameters.items()}
-        vectors = [part.unbind(-2) for part in found]
+        vectors = [part.unbind(-2) for part in own]
         each = [
             one({name: values[place] for name, values in split.items()}, tuple(part[place] for part in vectors))
             for place in range(count)
@@ -93,16 +102,21 @@ class CellGroup(pl.LightningModule):
 
     def training_step(self, batch: Batch, index: int) -> dict[str, Any]:
         """The sum of all losses, and the terms by name, each [K]."""
+        loss, terms = (self.learner or self.learn)(batch, self.look_up(batch))
+        return {"loss": loss, "terms": terms}
+
+    def learn(self, batch: Batch, found: tuple[Tensor, ...]) -> Learned:
+        """As :meth:`FunnelModule.learn`: the sum of all losses, and the terms by name, each [K]."""
         labels = Labels(*batch.labels.unbind(1))
 
         def run(model: FunnelModule, found: tuple[Tensor, ...]) -> Any:
             terms = model.losses(model.output(batch, found), labels)
             return model.total(terms), terms, dict(model.noted)
 
-        losses, terms, noted = self.each(batch, run)
+        losses, terms, noted = self.each(found, run)
         for place, model in enumerate(self.models):
             model.noted = {name: values[place].detach() for name, values in noted.items()}
-        return {"loss": losses.sum(), "terms": {name: term.detach() for name, term in terms.items()}}
+        return losses.sum(), {name: term.detach() for name, term in terms.items()}
 
     def predict_step(self, batch: Batch, index: int) -> dict[str, Tensor]:
         """Probabilities by name, float32 [K, B]."""
@@ -110,7 +124,7 @@ class CellGroup(pl.LightningModule):
         def run(model: FunnelModule, found: tuple[Tensor, ...]) -> Any:
             return {name: value.probability().float() for name, value in model.output(batch, found).present()}
 
-        found: dict[str, Tensor] = self.each(batch, run)
+        found: dict[str, Tensor] = self.each(self.look_up(batch), run)
         return found
 
     def validation_step(self, batch: Batch, index: int) -> dict[str, Tensor]:

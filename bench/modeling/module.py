@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar
 
 import pytorch_lightning as pl
@@ -21,6 +21,9 @@ from bench.nn.mlp import Towers
 from bench.nn.optimisers import AdagradDecay, Adam, RowOptimizer
 from bench.nn.precision import dtype_of
 from bench.nn.uncertainty import UncertaintyWeights
+
+Learned = tuple[Tensor, dict[str, Tensor]]
+Learner = Callable[[Batch, tuple[Tensor, ...]], Learned]
 
 
 class FunnelModule(pl.LightningModule):
@@ -52,6 +55,8 @@ class FunnelModule(pl.LightningModule):
         self.dtype_of_products = dtype_of(config.precision)
         #: Facts about the last training batch that end up in the record's notes, each [].
         self.noted: dict[str, Tensor] = {}
+        #: What stands in for :meth:`learn` while training, such as a recording of it.
+        self.learner: Learner | None = None
         for name in COEFFICIENTS:
             self.register_buffer(f"_{name}", torch.tensor(getattr(config, name)), persistent=False)
         self.inputs = self.make_inputs(shape)
@@ -100,6 +105,12 @@ class FunnelModule(pl.LightningModule):
     def output(self, batch: Batch, found: tuple[Tensor, ...]) -> FunnelOutput:
         """Probabilities from what the input's tables have for the batch."""
         return self.compose(self.inputs.assemble(batch, found).to(self.dtype_of_products))
+
+    def learn(self, batch: Batch, found: tuple[Tensor, ...]) -> Learned:
+        """The loss [] and its terms by name, without gradients, from what the input's tables have for the batch."""
+        output, labels = whole_batch(self.output(batch, found), Labels(*batch.labels.unbind(1)), batch.rows)
+        terms = self.losses(output, labels)
+        return self.total(terms), {name: term.detach() for name, term in terms.items()}
 
     def losses(self, output: FunnelOutput, labels: Labels) -> dict[str, Tensor]:
         """Weighted loss terms by name; their sum is minimised. Default: means over all exposures (ESMC Eq. 4)."""
@@ -150,9 +161,8 @@ class FunnelModule(pl.LightningModule):
     # Lightning
 
     def training_step(self, batch: Batch, index: int) -> dict[str, Any]:
-        output, labels = whole_batch(self(batch), Labels(*batch.labels.unbind(1)), batch.rows)
-        terms = self.losses(output, labels)
-        return {"loss": self.total(terms), "terms": {name: term.detach() for name, term in terms.items()}}
+        loss, terms = (self.learner or self.learn)(batch, self.inputs.look_up(batch))
+        return {"loss": loss, "terms": terms}
 
     def validation_step(self, batch: Batch, index: int) -> dict[str, Tensor]:
         return self.predict_step(batch, index)

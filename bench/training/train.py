@@ -36,6 +36,7 @@ from bench.nn.distributed import processes, rank
 from bench.training.callbacks import Evaluation, LossCurve, ProgressReport, Reporter, TrainingClock
 from bench.training.memory import PeakMemory
 from bench.training.predictions import truth_of, write_predictions
+from bench.training.recording import Recording
 from bench.training.tracking import Mode, summarise, tracked
 from bench.training.trainer import trainer_of
 
@@ -142,7 +143,8 @@ def _train(
     rows = city.rows("train")
     train_rows = (rows.stop - rows.start) * epochs
     curve, evaluation, clock = LossCurve(len(cells)), Evaluation(city, len(cells)), TrainingClock()
-    callbacks = [clock, curve, evaluation, ProgressReport(report, train_rows)]
+    recording = Recording()
+    callbacks = [clock, curve, evaluation, recording, ProgressReport(report, train_rows)]
     trainer = trainer_of(callbacks, epochs, logger=logger or False)
     trainer.fit(module, datamodule=data)
     found: dict[Split, list[dict[str, Metric] | CellError]] = {}
@@ -190,7 +192,12 @@ def _train(
                 peak_memory_mb=memory.megabytes(),
                 device=device_name(trainer),
             ),
-            notes={**_calibrated(city, calibration), **model.notes(), **_manner(model, len(cells))},
+            notes={
+                **_calibrated(city, calibration),
+                **model.notes(),
+                **_manner(model, len(cells)),
+                **recording.notes(),
+            },
             versions=versions(),
             files={},
             created=now().isoformat(timespec="seconds"),

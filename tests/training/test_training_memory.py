@@ -61,19 +61,22 @@ def resident():
     return int(line.split()[1]) // 1024
 
 keep_freed_memory()
-before = resident()
-tensors = [torch.ones(1 << 20) for _ in range(60)]  # 4 MiB each
-tensors.append(tensors)  # a cycle, as Lightning leaves them
-del tensors
-kept = resident()
-give_back_memory()
-print(kept - before, resident() - before)
+for _ in range(2):  # after the first time, what lives is not looked through again
+    before = resident()
+    tensors = [torch.ones(1 << 20) for _ in range(60)]  # 4 MiB each
+    tensors.append(tensors)  # a cycle, as Lightning leaves them
+    del tensors
+    kept = resident()
+    give_back_memory()
+    print(kept - before, resident() - before)
 """
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's malloc has these thresholds")
 def test_what_a_cell_took_is_given_back_after_it() -> None:
     done = subprocess.run([sys.executable, "-c", KEPT], capture_output=True, text=True, check=True)
-    kept, left = map(int, done.stdout.split())
-    assert kept >= 240
-    assert left < 40
+    numbers = [tuple(map(int, line.split())) for line in done.stdout.splitlines()]
+    assert len(numbers) == 2
+    for kept, left in numbers:
+        assert kept >= 240
+        assert left < 40
