@@ -49,7 +49,10 @@ class RowOptimizer(Optimizer):
         raise NotImplementedError
 
     def before_step(self, step: int) -> None:
-        """Hook for what happens to the whole state, at most once in a great many steps."""
+        """Hook for what happens to the whole state, at most once in a great many steps; ``step`` is not the first.
+
+        It is called when the step before that is done.
+        """
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -60,10 +63,10 @@ class RowOptimizer(Optimizer):
         for group in self.param_groups:
             group["steps"] += 1
         step = self.param_groups[0]["steps"]
-        self.before_step(step)
         self._step_dense(step)
         for table in self.tables:
             self._step_rows(table, step)
+        self.before_step(step + 1)
         return loss
 
     def zero_grad(self, set_to_none: bool = True) -> None:
