@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from bench.data.datamodule import FunnelDataModule
 from bench.data.encoded import EncodedCity
 from bench.data.resident import ResidentBatchMaker
 from bench.nn.embedding import EmbeddingTable
+from bench.nn.fused import FusedTable
 from bench.nn.optimisers import AdagradDecay
 from bench.training.callbacks import LossCurve, ProgressReport, TrainingClock
 from bench.training.recording import Recording
@@ -80,53 +82,32 @@ def updates(ids: Tensor, vocabulary: int, seconds: float) -> dict[str, Any]:
     """Microseconds to look up, and to update by the gradient: ours, and FBGEMM's exact Adagrad where installed; how
     far the two tables are apart after the same ten steps.
     """
-    table = EmbeddingTable(vocabulary, 16).to(ids.device)
-    table.reset(torch.Generator(ids.device).manual_seed(0))
-    first = table.weight.detach().clone()
-    optimizer = AdagradDecay([], [table], lr=0.005)
     gradient = torch.randn(len(ids), 16, device=ids.device, generator=torch.Generator(ids.device).manual_seed(1))
-
-    def ours() -> None:
-        optimizer.zero_grad()
-        table(ids).backward(gradient)
-        optimizer.step()
-
-    for _ in range(10):
-        ours()
     found: dict[str, Any] = {}
-    after = table.weight.detach().clone()
-    found["ours, us"] = timed(ours, ids.device, seconds) * 1e6
-    try:
-        fused, weights = _fbgemm(first)
-        theirs = lambda: fused(ids, offsets).backward(gradient)  # noqa: E731
-        offsets = torch.tensor([0, len(ids)], device=ids.device)
-        for _ in range(10):
-            theirs()
-        found["apart"] = (weights - after).abs().max().item()
-        found["FBGEMM, us"] = timed(theirs, ids.device, seconds) * 1e6
-    except (ImportError, OSError, RuntimeError, AttributeError) as error:
-        found["FBGEMM, us"] = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+    learned: list[Tensor] = []
+    for name in ("ours", "FBGEMM"):
+        table = EmbeddingTable(vocabulary, 16).to(ids.device)
+        table.reset(torch.Generator(ids.device).manual_seed(0))
+        optimizer = AdagradDecay([], [table], lr=0.005)
+
+        def step(table: EmbeddingTable = table, optimizer: AdagradDecay = optimizer) -> None:
+            optimizer.zero_grad()
+            table(ids).backward(gradient)
+            optimizer.step()
+
+        try:
+            fuses = name == "FBGEMM"
+            state = partial(optimizer.of_next_step, table)
+            table.fused = FusedTable(table.weight, optimizer.eps, state) if fuses else None
+            for _ in range(10):
+                step()
+            learned.append(table.weight.detach().clone())
+            found[f"{name}, us"] = timed(step, ids.device, seconds) * 1e6
+        except (ImportError, OSError, RuntimeError, AttributeError) as error:
+            found[f"{name}, us"] = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+    if len(learned) == 2:
+        found["apart"] = (learned[1] - learned[0]).abs().max().item()
     return found
-
-
-def _fbgemm(weights: Tensor) -> tuple[Any, Tensor]:
-    """FBGEMM's table with these first weights, updated in its backward, and its weights."""
-    from fbgemm_gpu.split_embedding_configs import EmbOptimType, SparseType
-    from fbgemm_gpu.split_table_batched_embeddings_ops_common import EmbeddingLocation, PoolingMode
-    from fbgemm_gpu.split_table_batched_embeddings_ops_training import (
-        ComputeDevice,
-        SplitTableBatchedEmbeddingBagsCodegen,
-    )
-
-    cuda = weights.device.type == "cuda"
-    place = (EmbeddingLocation.DEVICE, ComputeDevice.CUDA) if cuda else (EmbeddingLocation.HOST, ComputeDevice.CPU)
-    table = SplitTableBatchedEmbeddingBagsCodegen(
-        [(*weights.shape, *place)], optimizer=EmbOptimType.EXACT_ADAGRAD, learning_rate=0.005, eps=1e-10,
-        pooling_mode=PoolingMode.NONE, output_dtype=SparseType.FP32,
-    )  # fmt: skip
-    (own,) = table.split_embedding_weights()
-    own.data.copy_(weights)
-    return table, own
 
 
 def graph_error(

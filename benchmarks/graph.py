@@ -45,8 +45,8 @@ class Step:
             return
         for group in self.optimizer.param_groups:
             group["steps"] += 1
-        self.optimizer.before_step(self.optimizer.param_groups[0]["steps"])
         self._graph.replay()
+        self.optimizer.before_step(self.optimizer.param_groups[0]["steps"] + 1)
 
     def warm_up(self, rows: Tensor) -> None:
         """A few steps on these row numbers, whose losses do not count, and the recording, which takes none.

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from bench.nn.fused import FusedTable
 
 
 class Touched(NamedTuple):
@@ -76,6 +79,8 @@ class EmbeddingTable(nn.Module):
     table itself takes no gradient, and nothing of its size is computed in a step. One lookup a step: put all
     ids of a step into one call; backward raises RuntimeError where a later lookup has replaced this one.
 
+    Where the optimiser made it a :attr:`fused` one, a lookup copies nothing, and backward itself updates the rows.
+
     Args:
         rows: number of ids.
         dim: width of a vector.
@@ -90,6 +95,7 @@ class EmbeddingTable(nn.Module):
         self.weight = nn.Parameter(torch.zeros(rows, dim), requires_grad=False)
         self.register_buffer("_local", torch.zeros(rows, dtype=torch.int64), persistent=False)
         self.touched: Touched | None = None
+        self.fused: FusedTable | None = None
 
     @property
     def rows(self) -> int:
@@ -110,6 +116,10 @@ class EmbeddingTable(nn.Module):
         """Draw the initial values."""
         self.weight.data.normal_(0.0, self.std, generator=generator)
 
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        self.fused = None  # it may lie on another device now; the optimiser updates the rows as well
+        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+
     def forward(self, ids: Tensor) -> Tensor:
         """Vectors [*ids.shape, dim] of int64 ids; see :meth:`look_up`."""
         return self.look_up([ids])[0]
@@ -125,6 +135,9 @@ class EmbeddingTable(nn.Module):
         if self.touched is not None and self.touched.leaf.grad is not None:
             raise RuntimeError("one lookup a step: the last lookup's gradient was not used by an optimiser")
         flat = torch.cat([ids.reshape(-1) for ids in parts]) if len(parts) > 1 else parts[0].reshape(-1)
+        if self.fused is not None:
+            found = torch.split(self.fused(flat), [ids.numel() for ids in parts])
+            return [vectors.view(*ids.shape, self.dim) for ids, vectors in zip(parts, found, strict=True)]
         rows, local = self._distinct(flat)
         leaf = self.weight.index_select(0, rows).requires_grad_()
         self.touched = Touched(rows, leaf, local if rows is flat else None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch.optim import Optimizer
 
 from bench.nn.distributed import mean_of_rows, processes
 from bench.nn.embedding import EmbeddingTable
+from bench.nn.fused import fused
 
 
 class RowOptimizer(Optimizer):
@@ -35,6 +37,10 @@ class RowOptimizer(Optimizer):
         lr: float,
     ) -> None:
         self.tables = list(tables)
+        #: Whether backward updates rows of tables; see :mod:`bench.nn.fused`.
+        self.is_fused = False
+        for table in self.tables:
+            table.fused = None  # an earlier optimiser's
         self.slots = tuple(slots)
         dense = [parameter for parameter in parameters if parameter.requires_grad]
         groups = [{"params": dense}] if dense else []
@@ -49,7 +55,10 @@ class RowOptimizer(Optimizer):
         raise NotImplementedError
 
     def before_step(self, step: int) -> None:
-        """Hook for what happens to the whole state, at most once in a great many steps."""
+        """Hook for what happens to the whole state, at most once in a great many steps; ``step`` is not the first.
+
+        It is called when the step before that is done, since fused tables are updated before :meth:`step`.
+        """
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -60,16 +69,20 @@ class RowOptimizer(Optimizer):
         for group in self.param_groups:
             group["steps"] += 1
         step = self.param_groups[0]["steps"]
-        self.before_step(step)
         self._step_dense(step)
         for table in self.tables:
             self._step_rows(table, step)
+        self.before_step(step + 1)
         return loss
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Drop all gradients. A lookup that awaits its gradient stays: Lightning calls this before backward."""
+        """Drop all gradients, but for those that have updated a fused table already. A lookup that awaits its gradient
+        stays: Lightning calls this before backward.
+        """
         super().zero_grad(set_to_none)
         for table in self.tables:
+            if table.fused is not None:
+                table.fused.updated = False
             if table.touched is not None and table.touched.leaf.grad is not None:
                 table.touched = None
 
@@ -82,6 +95,8 @@ class RowOptimizer(Optimizer):
             self.rule(live, grads, state, float(group["lr"]), step)
 
     def _step_rows(self, table: EmbeddingTable, step: int) -> None:
+        if table.fused is not None:
+            table.fused.updated = False
         touched, table.touched = table.touched, None
         grad = touched.leaf.grad if touched is not None else None
         if processes() > 1:
@@ -105,6 +120,8 @@ class AdagradDecay(RowOptimizer):
     v ← v + g²; w ← w - lr g / (sqrt(v) + eps). Before every ``period``-th step v ← max(decay v, start), so that
     long training goes on learning: the AdagradDecay of Alibaba's DeepRec, the optimiser that the ESMC paper
     names (section VI-A). The decay passes over the whole state; with the default period that is never felt.
+
+    Its tables are fused where that is possible, so they must lie on their device when it is made.
     """
 
     def __init__(
@@ -120,6 +137,13 @@ class AdagradDecay(RowOptimizer):
         self.start, self.decay, self.period, self.eps = initial_accumulator, decay, period, eps
         self._no_step = torch.ones(())
         super().__init__(parameters, tables, {"accumulator": initial_accumulator}, lr)
+        for table in self.tables:
+            table.fused = fused(table.weight, eps, partial(self.of_next_step, table))
+            self.is_fused |= table.fused is not None
+
+    def of_next_step(self, table: EmbeddingTable) -> tuple[Tensor, float]:
+        """A table's accumulator [rows, dim], and the learning rate."""
+        return self.state[table.weight]["accumulator"], float(self.param_groups[-1]["lr"])
 
     def before_step(self, step: int) -> None:
         if step % self.period == 0:

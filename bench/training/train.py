@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from pytorch_lightning.loggers import WandbLogger
 from safetensors.torch import save_file
+from torch.optim import Optimizer
 
 from bench.core.cell import SCHEMA_VERSION, Cell, canonical
 from bench.core.config import COEFFICIENTS, Calibration, Config
@@ -33,6 +34,7 @@ from bench.modeling.group import CellGroup
 from bench.modeling.inputs import InputShape
 from bench.modeling.module import FunnelModule
 from bench.nn.distributed import processes, rank
+from bench.nn.optimisers import RowOptimizer
 from bench.training.callbacks import Evaluation, LossCurve, ProgressReport, Reporter, TrainingClock
 from bench.training.memory import PeakMemory
 from bench.training.predictions import truth_of, write_predictions
@@ -195,7 +197,7 @@ def _train(
             notes={
                 **_calibrated(city, calibration),
                 **model.notes(),
-                **_manner(model, len(cells)),
+                **_manner(model, len(cells), trainer.optimizers),
                 **recording.notes(),
             },
             versions=versions(),
@@ -207,11 +209,15 @@ def _train(
     return done
 
 
-def _manner(model: FunnelModule | FittedModule, together: int) -> dict[str, float | int | str]:
+def _manner(
+    model: FunnelModule | FittedModule, together: int, optimizers: Sequence[Optimizer]
+) -> dict[str, float | int | str]:
     """How the cell was computed."""
     manner: dict[str, float | int | str] = {"threads": torch.get_num_threads()}
     if isinstance(model, FunnelModule):
         manner["precision"] = str(model.dtype_of_products).removeprefix("torch.")
+    if any(isinstance(optimizer, RowOptimizer) and optimizer.is_fused for optimizer in optimizers):
+        manner["embedding_update"] = "fbgemm"
     manner |= {"processes": processes()} if processes() > 1 else {}
     return manner | ({"together": together} if together > 1 else {})
 
@@ -235,6 +241,7 @@ def quiet() -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric|torch\.utils\._pytree)")
     warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\).*")
+    warnings.filterwarnings("ignore", message=r"TBE B200 optimization")  # FBGEMM, on any card
 
 
 def versions() -> dict[str, str]:

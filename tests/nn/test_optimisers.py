@@ -110,7 +110,9 @@ def test_adam_rows_by_hand() -> None:
 
 
 def test_adagrad_decay_by_hand() -> None:
-    """v decays by 0.5 before the steps 2 and 4 and 6, never below its start, in dense and in embedding state."""
+    """v decays by 0.5 before the steps 2 and 4 and 6, as soon as those before them are done, never below its start, in
+    dense and in embedding state.
+    """
     start, decay, period, lr = 0.3, 0.5, 2, 0.1
     dense, table = nn.Parameter(torch.tensor([1.0])), EmbeddingTable(2, 1)
     table.weight.data.fill_(1.0)
@@ -121,10 +123,10 @@ def test_adagrad_decay_by_hand() -> None:
         optimizer.zero_grad()
         (grad * dense.sum() + grad * table(torch.tensor([0])).sum()).backward()
         optimizer.step()
-        if step % period == 0:
-            accumulator, idle = max(decay * accumulator, start), max(decay * idle, start)
         accumulator += grad**2
         weight -= lr * grad / (accumulator**0.5 + 1e-10)
+        if (step + 1) % period == 0:
+            accumulator, idle = max(decay * accumulator, start), max(decay * idle, start)
         assert dense.item() == pytest.approx(weight, rel=1e-5)
         assert table.weight[0].item() == pytest.approx(weight, rel=1e-5)
         assert optimizer.state[table.weight]["accumulator"].flatten().tolist() == pytest.approx([accumulator, idle])
