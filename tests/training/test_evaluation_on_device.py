@@ -121,6 +121,8 @@ def test_the_record_has_what_numpy_finds_in_the_predictions(
     toy: EncodedCity, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str
 ) -> None:
     with monkeypatch.context() as patch:
+        if device != "cuda":
+            patch.setattr("torch.cuda.is_available", lambda: False)
         if device != "cpu":
             patch.setattr(Rows, "__init__", None)
         if device == "as on a device":
@@ -138,6 +140,7 @@ def test_the_record_has_what_numpy_finds_in_the_predictions(
 def test_a_device_gives_the_record_of_the_host(
     toy: EncodedCity, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     wanted = trained(toy, tmp_path / "host")
     monkeypatch.setattr(torch_metrics, "on_cuda", lambda columns: True)
     found = trained(toy, tmp_path / "device")
