@@ -2,6 +2,7 @@
 
 All metrics of a cell are those that training stores of a model with carts: AUC, GAUC, log loss, ECE and PCOC of five
 probabilities, and the AUC of the true probability against the same labels, of float32 batches that are gathered once.
+Where there is a CUDA device, also of rows that were gathered there.
 
 F1@top of CVR and CTCVR and GAUC of both and of CTR, each over ROWS rows of USERS users with as many positives as the
 ESM² paper has (6 % of exposures clicked, 1 % of clicks bought). Beside it scikit-learn in a loop over LOOPED users,
@@ -66,16 +67,16 @@ class Funnel(NamedTuple):
     users: NDArray[np.int32]
     truth: dict[str, NDArray[np.float32]]
 
-    def gathered(self) -> FunnelMetrics:
-        """The batches of an evaluation."""
+    def gathered(self, device: str = "cpu") -> FunnelMetrics:
+        """The batches of an evaluation, on that device."""
         metrics = FunnelMetrics(self.probabilities)
         for start in range(0, self.users.size, EVALUATION_ROWS):
             batch = slice(start, start + EVALUATION_ROWS)
             probabilities, labels = (
-                {name: torch.from_numpy(column[batch]) for name, column in columns.items()}
+                {name: torch.from_numpy(column[batch]).to(device) for name, column in columns.items()}
                 for columns in (self.probabilities, self.labels)
             )
-            metrics.update(probabilities, labels, torch.from_numpy(self.users[batch]))
+            metrics.update(probabilities, labels, torch.from_numpy(self.users[batch]).to(device))
         return metrics
 
 
@@ -154,6 +155,9 @@ def main(rows: int = 1_000_000, users: int = 100_000, rounds: int = 7, of_loop: 
     }
     of_cell = seconds(lambda: cell.gathered().results(cell.truth), rounds)
     times["all metrics of a cell, from its batches"] = of_cell
+    if torch.cuda.is_available():
+        on_gpu = partial(cell.gathered("cuda").results, cell.truth)
+        times["all metrics of a cell, gathered on the GPU"] = seconds(on_gpu, rounds)
     times |= {f"F1@top of {name}, {len(SHARES)} cuts": seconds(partial(tops, name), rounds) for name in CUT}
     times |= {f"GAUC of {name}": seconds(partial(gauc, *table), rounds) for name, table in tables.items()}
     loops = {f"GAUC of {name}": looped(table, of_loop) * users / of_loop for name, table in tables.items()}
@@ -169,7 +173,7 @@ def main(rows: int = 1_000_000, users: int = 100_000, rounds: int = 7, of_loop: 
     console = Console(width=120)
     console.print(printed)
     console.print(f"{rows:,} rows and {users:,} users each; loops over {of_loop:,} users, scaled to {users:,}.")
-    console.print("One thread.")
+    console.print("One thread." + (f" GPU: {torch.cuda.get_device_name()}." if torch.cuda.is_available() else ""))
     console.print(line("numpy", "scikit-learn"))
 
 

@@ -12,6 +12,9 @@ Bool = npt.NDArray[np.bool_]
 Float = npt.NDArray[np.float64]
 Int = npt.NDArray[np.int64]
 
+NOT_LABELS = "labels must be 0 or 1, but others were found."
+NOT_PROBABILITIES = "probabilities must lie in [0, 1], but others were found."
+
 
 def positive(labels: Array, *columns: Array) -> Bool:
     """``labels`` [n] of 0 and 1 as booleans, once they and all ``columns`` are known to be [n].
@@ -19,12 +22,12 @@ def positive(labels: Array, *columns: Array) -> Bool:
     Raises:
         ValueError: a shape differs, or a label is neither 0 nor 1.
     """
-    _require_one_shape(labels, *columns)
+    require_one_shape(labels, *columns)
     if labels.dtype == np.bool_:
         return labels
     found: Bool = np.equal(labels, 1)
     if not (found | (labels == 0)).all():
-        raise ValueError("labels must be 0 or 1, but others were found.")
+        raise ValueError(NOT_LABELS)
     return found
 
 
@@ -34,7 +37,7 @@ def soft(labels: Array, *columns: Array) -> Float:
     Raises:
         ValueError: a shape differs, or a label lies outside [0, 1] or is NaN.
     """
-    _require_one_shape(labels, *columns)
+    require_one_shape(labels, *columns)
     values = np.asarray(labels, dtype=np.float64)
     if not ((values >= 0) & (values <= 1)).all():
         raise ValueError("labels and true probabilities must lie in [0, 1], but others were found.")
@@ -62,10 +65,15 @@ def require_probabilities(values: Array) -> None:
         ValueError: a value lies outside.
     """
     if np.fmin.reduce(values, initial=0) < 0 or np.fmax.reduce(values, initial=1) > 1:
-        raise ValueError("probabilities must lie in [0, 1], but others were found.")
+        raise ValueError(NOT_PROBABILITIES)
 
 
-def _require_one_shape(*columns: Array) -> None:
-    shapes = [np.shape(column) for column in columns]
+def require_one_shape(*columns: Any) -> None:
+    """Refuse columns, arrays or tensors, that are not all [n].
+
+    Raises:
+        ValueError: a shape differs.
+    """
+    shapes = [tuple(np.shape(column)) for column in columns]
     if len(shapes[0]) != 1 or any(shape != shapes[0] for shape in shapes):
         raise ValueError(f"labels and all columns must have one shape [n], but got {shapes}.")

@@ -1,15 +1,25 @@
-"""Sample spaces, and which probability is measured against which label over which of them."""
+"""Sample spaces, and which probability is measured against which label over which of them.
+
+Columns are numpy arrays or torch tensors; what is made of them is of the same kind.
+"""
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import reduce
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from bench.core.errors import unknown
-from bench.metrics._arrays import Array, Bool, Float
+from bench.metrics._arrays import Array
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Column = TypeVar("Column", Array, "Tensor")
 
 #: Sample space → the label that its rows have, and which; ``exposed`` takes all rows. ``unclicked`` is for measures
 #: against the truth: nothing was observed there.
@@ -24,8 +34,8 @@ SPACES: dict[str, tuple[str, int] | None] = {
 LABELS: tuple[str, ...] = ("click", "cart", "purchase")
 
 
-def mask(space: str, labels: Mapping[str, Array]) -> Bool:
-    """The rows [n] of a sample space.
+def mask(space: str, labels: Mapping[str, Column]) -> Column:
+    """The rows [n] of a sample space, as booleans.
 
     Raises:
         UserError: the sample space is unknown.
@@ -34,9 +44,10 @@ def mask(space: str, labels: Mapping[str, Array]) -> Bool:
         raise unknown("sample space", space, SPACES)
     required = SPACES[space]
     if required is None:
-        return np.ones(len(labels["click"]), dtype=np.bool_)
+        return labels["click"] >= 0
     label, value = required
-    return np.asarray(labels[label] == value)
+    chosen: Column = labels[label] == value
+    return chosen
 
 
 @dataclass(frozen=True)
@@ -50,14 +61,18 @@ class Target:
     spaces: tuple[str, ...]
     truth: tuple[str, ...]
 
-    def label(self, labels: Mapping[str, Array]) -> Bool:
-        """1 [n] where all events happened."""
-        return reduce(np.logical_and, (np.asarray(labels[event] == 1) for event in self.events))
+    def label(self, labels: Mapping[str, Column]) -> Column:
+        """True [n] where all events happened."""
+        return reduce(operator.and_, (labels[event] == 1 for event in self.events))
 
-    def true_probability(self, truth: Mapping[str, Array]) -> Float:
-        """The probability [n] that a perfect model gives; ``truth`` holds p_cart and p_purchase given a click."""
+    def true_probability(self, truth: Mapping[str, Column]) -> Column:
+        """The probability [n] that a perfect model gives, as float64.
+
+        ``truth`` holds p_cart and p_purchase given a click.
+        """
         first, *others = (truth[name] for name in self.truth)
-        return reduce(np.multiply, others, np.asarray(first, dtype=np.float64))
+        exact = first.astype(np.float64) if isinstance(first, np.ndarray) else first.double()
+        return reduce(operator.mul, others, exact)
 
 
 TARGETS: dict[str, Target] = {

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torchmetrics import Metric
@@ -42,19 +41,21 @@ class _Rows(Metric):
             if self.update_count % JOINED == 0:
                 state[-JOINED:] = [torch.cat(state[-JOINED:])]
 
-    def _column(self, name: str) -> Array:
+    def _rows(self, name: str) -> Tensor:
+        """All that was gathered of a column, [n], where it lies."""
         state: list[Tensor] | Tensor = getattr(self, name)
         if isinstance(state, list):
             if not state:
-                return np.empty(0)
+                return torch.empty(0, dtype=torch.float64)
             if len(state) > 1:  # joined once and for all: batches and their copy never lie in memory together for long
                 state[:] = [torch.cat(state)]
             values = state[0]
         else:
             values = state
-        if values.dtype in (torch.bfloat16, torch.float16):
-            values = values.float()
-        return values.cpu().numpy()
+        return values.float() if values.dtype in (torch.bfloat16, torch.float16) else values
+
+    def _column(self, name: str) -> Array:
+        return self._rows(name).cpu().numpy()
 
 
 class _Binary(_Rows):
@@ -149,16 +150,36 @@ class FunnelMetrics(_Rows):
         """What was gathered of each label, [n]."""
         return {name: self._column(name) for name in LABELS}
 
+    def not_finite(self) -> list[str]:
+        """Which probabilities are not finite in some row; found where they lie."""
+        return [name for name in self.names if not self._rows(name).isfinite().all()]
+
     def results(
         self, truth: Mapping[str, Array] | None = None, metrics: Iterable[str] | None = None
     ) -> dict[str, MetricValue]:
-        """Values with their rows, as :func:`bench.metrics.evaluate.evaluate` gives them; some ``metrics`` or all."""
+        """Values with their rows, as :func:`bench.metrics.evaluate.evaluate` gives them; some ``metrics`` or all.
+
+        They are computed where the rows lie: on a CUDA device by torch, else by numpy.
+        """
         wanted = self.wanted if metrics is None else metrics
-        return evaluate(self.probabilities(), self.labels(), self._column("users"), truth, wanted)
+        columns: dict[str, Any] = {name: self._rows(name) for name in (*self.names, *LABELS, "users")}
+        known: Mapping[str, Any] | None = truth
+        if on_cuda(columns.values()):
+            device = columns["users"].device
+            known = truth and {name: torch.tensor(column, device=device) for name, column in truth.items()}
+        else:
+            columns = {name: column.cpu().numpy() for name, column in columns.items()}
+        probabilities, labels = ({name: columns[name] for name in names} for names in (self.names, LABELS))
+        return evaluate(probabilities, labels, columns["users"], known, wanted)
 
     def compute(self) -> dict[str, Tensor]:
         """Values by ``metric/probability/sample space``; NaN where undefined."""
         return {name: _scalar(float("nan") if m.value is None else m.value) for name, m in self.results().items()}
+
+
+def on_cuda(columns: Iterable[Tensor]) -> bool:
+    """Whether all lie on a CUDA device. (MPS has no float64; a model that was fitted on the host predicts there.)"""
+    return all(column.is_cuda for column in columns)
 
 
 def _scalar(value: float) -> Tensor:

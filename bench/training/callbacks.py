@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
@@ -93,17 +92,21 @@ class LossCurve(pl.Callback):
 class Evaluation(pl.Callback):
     """Gathers predictions of the validation and test rows in torchmetrics states, one for each of ``cells``.
 
-    Of several processes, the first has those of all.
+    Of several processes, the first has those of all. Rows stay where the model has them, their users are sent there
+    once, so no batch waits for the device.
     """
 
     def __init__(self, city: EncodedCity, cells: int = 1) -> None:
-        self.users, self.cells = np.asarray(city.user), cells
+        self.city, self.cells = city, cells
         self.metrics: list[FunnelMetrics] = []
+        #: The rows of the split, and their users.
+        self.split, self.users = slice(0), torch.empty(0)
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.metrics = []
+        self.metrics, self.split = [], self.city.rows("valid")
 
-    on_test_epoch_start = on_validation_epoch_start
+    def on_test_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.metrics, self.split = [], self.city.rows("test")
 
     def on_validation_batch_end(
         self,
@@ -119,7 +122,8 @@ class Evaluation(pl.Callback):
             return
         if not self.metrics:
             self.metrics = [FunnelMetrics(tuple(outputs)) for _ in range(self.cells)]
-        users = torch.from_numpy(self.users[rows.cpu().numpy()])
+            self.users = torch.tensor(self.city.user[self.split], device=rows.device)
+        users = self.users[rows - self.split.start]
         for cell, metrics in enumerate(self.metrics):
             own = {name: values.view(self.cells, -1)[cell] for name, values in outputs.items()}
             metrics.update(own, labels._asdict(), users)

@@ -268,8 +268,7 @@ def _evaluated(
         del truth["p_cart"]
     found: list[dict[str, Metric] | CellError] = []
     for gathered in evaluation.metrics:
-        wrong = [name for name, values in gathered.probabilities().items() if not np.isfinite(values).all()]
-        if wrong:
+        if wrong := gathered.not_finite():
             found.append(CellError(f"diverged: {wrong[0]} is not finite on {split} rows"))
             continue
         metrics = gathered.results(truth)

@@ -18,7 +18,6 @@ from bench.core.config import Config
 from bench.core.registry import MODELS
 from bench.data.datamodule import FunnelDataModule
 from bench.data.encoded import EncodedCity
-from bench.metrics.evaluate import evaluate
 from bench.modeling.inputs import InputShape
 from bench.modeling.module import FunnelModule
 from bench.nn.precision import dtype_of
@@ -55,7 +54,7 @@ class Ours(Contestant):
             data = FunnelDataModule(self.city, self.config)
             trainer_of([evaluation]).test(self.models[model], datamodule=data, verbose=False)
             (found,) = evaluation.metrics
-            evaluate(found.probabilities(), found.labels(), evaluation.users, metrics=("auc",))
+            found.results(metrics=("auc",))
         return watch.seconds
 
     def products(self) -> str:

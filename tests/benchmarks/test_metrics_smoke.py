@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 
@@ -30,6 +31,7 @@ def test_a_small_run_prints_all_times(script: Any, capsys: pytest.CaptureFixture
         script.ALL,
     ):
         assert name in printed
+    assert ("gathered on the GPU" in printed) == torch.cuda.is_available()
     assert "20,000 rows and 1,000 users each; loops over 500 users, scaled to 1,000." in printed
 
 
