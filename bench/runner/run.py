@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -184,15 +185,18 @@ def run_cells(
 def best_at_once(cells: Sequence[Cell], folders: Mapping[str, Path], rows: int, pool: Pool) -> int:
     """How many cells to train at once: :data:`MOST`, or 1 where a measurement says that one by one is faster.
 
+    It is measured by as many processes at the same time as will train, since they share the machine's memory.
+
     Args:
         rows: training rows of all cells; it is not measured for few.
     """
-    largest = max(groups_of(cells, MOST, 1), key=len, default=())
+    groups = groups_of(cells, MOST, 1)
+    largest = max(groups, key=len, default=())
     if len(largest) < 2 or rows < WORTH_MEASURING:
         return 1
     task = (largest, folders[largest[0].fingerprint], _file_of(largest[0]))
-    (measured,) = pool.run(worker.gain_of, [largest], lambda group: task)
-    return MOST if (measured.result or 0.0) > GAIN else 1
+    measured = pool.run(worker.gain_of, range(min(pool.jobs, len(groups))), lambda _: task)
+    return MOST if statistics.median([found.result or 0.0 for found in measured]) > GAIN else 1
 
 
 def _file_of(cell: Cell) -> Path | None:

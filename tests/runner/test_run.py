@@ -143,3 +143,36 @@ def test_what_dead_processes_left_is_cleared_at_the_start(tmp_path: Path) -> Non
     (tmp_path / "out" / "cells" / ".staging-999999999-ab").mkdir(parents=True)
     run.open_output(tmp_path / "out")
     assert list((tmp_path / "out" / "cells").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("gains", "rows", "expected"),
+    [
+        ([1.2, 1.2, 1.2], 20_000_000, 8),
+        ([1.2, 1.01, 1.3], 20_000_000, 8),  # the median counts
+        ([1.2, 1.01, 1.0], 20_000_000, 1),
+        ([None, None, 1.2], 20_000_000, 1),  # a process that was killed tells nothing
+        ([1.2, 1.2, 1.2], 19_999_999, 1),
+    ],
+)
+def test_cells_are_trained_at_once_where_that_is_faster(
+    gains: list[float | None], rows: int, expected: int, tmp_path: Path
+) -> None:
+    """Measured by all processes that will train, at the same time, on the largest group."""
+    cells = [
+        Cell(dataset="d", fingerprint="f", city="1", model=model, config=Config(), seed=seed)
+        for model in ("esmm", "esmc", "mmoe", "esm2")
+        for seed in range(3)
+    ]
+
+    class MeasuringPool:
+        jobs = 3
+
+        def run(self, function: Any, tasks: Any, arguments: Any) -> Iterator[Finished[Any]]:
+            assert function is worker.gain_of
+            assert [arguments(task) for task in tasks] == [(tuple(cells[:3]), tmp_path, None)] * 3
+            return (Finished(task, gain, None) for task, gain in zip(tasks, gains, strict=True))
+
+    pool: Any = MeasuringPool()
+    assert run.best_at_once(cells, {"f": tmp_path}, rows, pool) == expected
+    assert run.best_at_once(cells[::3], {"f": tmp_path}, rows, pool) == 1  # nothing to put together
