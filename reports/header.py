@@ -28,6 +28,13 @@ LOG = """\
 {dataset} is a **real log**, as far as it is at hand: a public sample is a sample, and its rates are not those of the
 shop it comes from."""
 
+#: How cells were computed, by the note of a record that tells it.
+MANNERS = {
+    "precision": "towers computed in",
+    "cuda_graph": "CUDA graph of the step",
+    "embedding_update": "embedding rows updated by",
+}
+
 #: Reasons of failures that are printed at most.
 MOST = 20
 
@@ -129,8 +136,7 @@ def _machine(records: Sequence[Record]) -> list[str]:
     found: dict[str, Counter[str]] = {}
     for record in records:
         made = {**record.versions, "device": record.cost.device}
-        if "precision" in record.notes:
-            made["towers computed in"] = str(record.notes["precision"])
+        made |= {title: str(record.notes[note]) for note, title in MANNERS.items() if note in record.notes}
         for name, value in made.items():
             found.setdefault(name, Counter())[value] += 1
     lines = []
