@@ -105,7 +105,8 @@ def main(arguments: list[str] | None = None) -> None:
     options, console = parse(arguments), Console(width=120)
     title = f"{options.seeds} seeds of {options.model}, {options.threads} threads"
     columns = ("seconds (median)", "fastest-slowest", "to one after another", f"of {WANTED:g} ×", "AUCs differ by")
-    table = Table("precision", "way", title=title)
+    table = Table("precision", title=title)
+    table.add_column("way", no_wrap=True)
     for column in columns:
         table.add_column(column, justify="right")
     with tempfile.TemporaryDirectory() as name:

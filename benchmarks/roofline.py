@@ -14,6 +14,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterable
+from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -140,6 +141,9 @@ def draw(found: list[Measured], peak: dict[Precision, float], path: Path) -> Non
             across = [each.operations / each.bytes for each in shown]
             rates, label = [each.rate / 1e9 for each in shown], f"{precision}, {setting}"
             axes.scatter(across, rates, 18, colour, marker=marker, label=label)
+            for each in {min(shown, key=attrgetter("rate")), max(shown, key=attrgetter("rate"))}:
+                place = each.operations / each.bytes, each.rate / 1e9
+                axes.annotate(each.model, place, (4, -3), textcoords="offset points", fontsize=6)
     axes.set(xscale="log", yscale="log", xlabel="operations per byte", ylabel="GFLOP/s", title="Dense part of a step")
     axes.legend(fontsize=8)
     axes.grid(alpha=0.3)

@@ -17,6 +17,7 @@ from bench.data.encoded import EncodedCity
 from bench.modeling.group import CellGroup
 from bench.modeling.inputs import InputShape
 from bench.modeling.module import FunnelModule
+from bench.training.recording import Recording
 from bench.training.train import quiet
 from bench.training.trainer import trainer_of
 
@@ -40,7 +41,7 @@ def gain_of_group(cells: Sequence[Cell], city: EncodedCity) -> float:
 def _seconds(module: FunnelModule | CellGroup, city: EncodedCity) -> float:
     """The median of the later half of the steps, under the Trainer of a cell."""
     ends = _Ends()
-    trainer = trainer_of([ends], limit_train_batches=2 * STEPS, limit_val_batches=0)
+    trainer = trainer_of([Recording(least=0), ends], limit_train_batches=2 * STEPS, limit_val_batches=0)
     trainer.fit(module, datamodule=FunnelDataModule(city, module.config))
     taken = [end - start for start, end in zip(ends.times, ends.times[1:], strict=False)]
     return statistics.median(taken[len(taken) // 2 :])

@@ -33,9 +33,13 @@ class Recording(pl.Callback):
     """Records the steps of a long enough training on a GPU; :attr:`recorder` tells how that went, None for not at all.
 
     One process alone: a recording cannot wait for others. ``BENCH_CUDA_GRAPHS=0`` in the environment switches it off.
+
+    Args:
+        least: steps below which a training is not long enough.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, least: int = LEAST_STEPS) -> None:
+        self.least = least
         self.recorder: Recorder | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -44,7 +48,7 @@ class Recording(pl.Callback):
             and _on_gpu(trainer)
             and processes() == 1
             and os.environ.get("BENCH_CUDA_GRAPHS") != "0"
-            and trainer.estimated_stepping_batches >= LEAST_STEPS
+            and trainer.estimated_stepping_batches >= self.least
         ):
             self.recorder = pl_module.learner = Recorder(pl_module)
 
