@@ -40,14 +40,13 @@ class ESMC(FunnelModule):
     def losses(self, output: FunnelOutput, labels: Labels) -> dict[str, Tensor]:
         terms = super().losses(output, labels)
         if self.config.constraint_weight > 0.0:
-            divergence = DIVERGENCES[self.config.constraint]
-            terms["constraint"] = self.coefficient("constraint_weight") * divergence(
-                self.towers.tower("car"), self.towers.tower("cvr")
-            )
+            cvr, car = self.towers.twins()
+            divergence = DIVERGENCES[self.config.constraint](car, cvr)
+            terms["constraint"] = self.coefficient("constraint_weight") * divergence
         return terms
 
     @torch.no_grad()
     def notes(self) -> dict[str, float]:
         """``tower_distance``: the Euclidean distance of θ_CTCAR and θ_CTCVR."""
-        distance = (2.0 * gaussian(self.towers.tower("car"), self.towers.tower("cvr"))).sqrt().item()
+        distance = (2.0 * gaussian(*self.towers.twins())).sqrt().item()
         return super().notes() | {"tower_distance": distance}

@@ -31,10 +31,20 @@ class TwinTowers(Towers):
         for weight in self.weights:
             weight.data[-1].zero_()
 
+    def twins(self) -> tuple[list[tuple[Tensor, Tensor]], list[tuple[Tensor, Tensor]]]:
+        """θ and θ' alone, as :meth:`tower` gives them."""
+        pairs = [(_two(weight), _two(bias)) for weight, bias in super().layers()]
+        first, second = ([(weight[place], bias[place][0]) for weight, bias in pairs] for place in (0, 1))
+        return first, second
+
     def layers(self) -> list[tuple[Tensor, Tensor]]:
         return [(_untwined(weight), _untwined(bias)) for weight, bias in super().layers()]
 
 
 def _untwined(kept: Tensor) -> Tensor:
-    *others, mean, half = kept.unbind(0)
-    return torch.stack([*others, mean + half, mean - half])
+    return torch.stack([*kept.unbind(0)[:-2], *_two(kept)])
+
+
+def _two(kept: Tensor) -> tuple[Tensor, Tensor]:
+    mean, half = kept.unbind(0)[-2:]
+    return mean + half, mean - half

@@ -172,6 +172,8 @@ def gain_of(cells: Sequence[Cell], encoded: Path, model_file: Path | None = None
         return gain_of_group(cells, EncodedCity.load(encoded))
     except Exception:
         return 0.0
+    finally:
+        give_back_memory()
 
 
 def fail(store: Store, cell: Cell, reason: str, trace: str) -> None:

@@ -177,13 +177,15 @@ class TrainingClock(pl.Callback):
         self._start = time.perf_counter()
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._stop()
+        self._stop(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._stop()
+        self._stop(trainer)
 
-    def _stop(self) -> None:
+    def _stop(self, trainer: pl.Trainer) -> None:
         if self._start:
+            if trainer.strategy.root_device.type == "cuda":  # what was started is not done yet
+                torch.cuda.synchronize(trainer.strategy.root_device)
             self.seconds += time.perf_counter() - self._start
             self._start = 0.0
 

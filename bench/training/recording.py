@@ -1,11 +1,13 @@
 """Recorded steps: on a GPU, what a model does between its tables and its loss, and back, is replayed as a CUDA graph.
 
 The host then starts one graph where it started hundreds of small kernels. Lookups, the updates of tables and the
-optimiser stay as they are. A recording is used only after it gave what the plain way gives for the same batch.
+optimiser stay as they are. A recording is used once it has given, for another batch than it was made with, what the
+plain way gives: so ``learn`` must be a function of its arguments and of the parameters.
 """
 
 from __future__ import annotations
 
+import gc
 import os
 from collections import Counter
 from typing import Any
@@ -23,8 +25,9 @@ from bench.nn.distributed import processes
 
 #: Steps below which nothing is recorded: it would not pay.
 LEAST_STEPS = 200
-#: Batches of one shape after which that shape is recorded, and shapes that are recorded at most.
-SIGHTINGS, SHAPES = 3, 4
+#: The batch of a shape that it is recorded with (the next one checks the recording), shapes that are recorded at most,
+#: and shapes after which no more are looked for.
+SIGHTINGS, SHAPES, MOST_SEEN = 3, 4, 1000
 #: How far, as a share of its norm, a recorded gradient may lie from the plain one: sums in another order differ.
 FAR = 0.01
 
@@ -53,14 +56,14 @@ class Recording(pl.Callback):
             self.recorder = pl_module.learner = Recorder(pl_module)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if isinstance(pl_module, FunnelModule | CellGroup):
+        if self.recorder is not None and isinstance(pl_module, FunnelModule | CellGroup):
             pl_module.learner = None
-        if self.recorder is not None:
-            self.recorder.recordings.clear()  # and the memory that they keep
+            self.recorder.recordings.clear()
+            gc.collect()  # torch holds a recording, and its memory, in cycles
 
     def notes(self) -> dict[str, str]:
         """What the record says of it."""
-        return {} if self.recorder is None else {"cuda_graph": self.recorder.refused or "used"}
+        return {} if self.recorder is None else {"cuda_graph": self.recorder.outcome}
 
 
 def _on_gpu(trainer: pl.Trainer) -> bool:
@@ -77,35 +80,119 @@ class Recorder:
     def __init__(self, module: FunnelModule | CellGroup) -> None:
         self.module = module
         self.recordings: dict[Any, _Recording] = {}
+        #: Steps that were replayed.
+        self.replayed = 0
         #: Why nothing is recorded, or no more; None while all goes well.
         self.refused: str | None = "dropout draws anew in every step" if module.config.dropout else None
         self._seen: Counter[Any] = Counter()
+
+    @property
+    def outcome(self) -> str:
+        """``used``, or why no step was replayed."""
+        return "used" if self.replayed else self.refused or "no shape of a batch came often"
 
     def __call__(self, batch: Batch, found: tuple[Tensor, ...]) -> Learned:
         """The loss and its terms, of which none changes in later steps."""
         leaves, structure = tree_flatten((batch, found))
         shapes = structure, tuple(leaf.shape if isinstance(leaf, Tensor) else leaf for leaf in leaves)
         recording = self.recordings.get(shapes)
-        if recording is None and self.refused is None and len(self.recordings) < SHAPES:
+        if self.refused is None and (recording is None or not recording.is_checked):
+            try:
+                recording = self._sighted(shapes, recording, batch, found)
+            except _Refusal as refusal:
+                self.refused = str(refusal)
+                self.recordings.pop(shapes, None)
+        if recording is None or not recording.is_checked:
+            return self.module.learn(batch, found)
+        self.replayed += 1
+        return recording(batch, found)
+
+    def _sighted(
+        self, shapes: Any, recording: _Recording | None, batch: Batch, found: tuple[Tensor, ...]
+    ) -> _Recording | None:
+        """The recording for batches of this shape, where there is one now.
+
+        Raises:
+            _Refusal: nothing more can be recorded.
+        """
+        if recording is not None:
+            recording.check(batch, found)
+        elif len(self.recordings) < SHAPES and len(self._seen) < MOST_SEEN:
             self._seen[shapes] += 1
             if self._seen[shapes] == SIGHTINGS:
-                self.refused, recording = self._recorded(batch, found)
-                if recording is not None:
-                    self.recordings[shapes] = recording
-        return self.module.learn(batch, found) if recording is None else recording(batch, found)
+                recording = self.recordings[shapes] = _Recording(self.module, batch, found)
+        return recording
 
-    def _recorded(self, batch: Batch, found: tuple[Tensor, ...]) -> tuple[str | None, _Recording | None]:
-        """A recording for batches of this shape; or why there is none."""
-        if reason := asks(self.module, batch, found):
-            return reason, None
+
+class _Refusal(Exception):
+    """Why nothing is recorded."""
+
+
+class _Recording:
+    """``module.learn`` for batches of one shape.
+
+    Raises:
+        _Refusal: it cannot be recorded.
+    """
+
+    def __init__(self, module: FunnelModule | CellGroup, batch: Batch, found: tuple[Tensor, ...]) -> None:
+        self.is_checked, self._module = False, module
+        if reason := asks(module, batch, found):
+            raise _Refusal(reason)
+        self._part = part = _Flat(module, batch, found)
+        samples = [leaf.detach().clone().requires_grad_(leaf.requires_grad) for leaf in _tensors((batch, found))]
+        # A loss that somebody keeps would hold nodes of the default stream, and torch would refuse to record.
+        torch.autograd.graph.set_override_stale_capture_stream(True)
+        torch.autograd.graph.set_warn_on_accumulate_grad_stream_mismatch(False)
         try:
-            recording = _Recording(self.module, batch, found)
-            wanted, given = (_gradients(learn, self.module, batch, found) for learn in (self.module.learn, recording))
+            with torch.cuda.stream(torch.cuda.current_stream()):  # also after a failure
+                self._graph: Any = torch.cuda.make_graphed_callables(part, tuple(samples), allow_unused_input=True)
         except (RuntimeError, AssertionError) as error:
-            return f"cannot be recorded: {_first_line(error)}", None
+            raise _Refusal(f"cannot be recorded: {_first_line(error)}") from None
+        finally:
+            torch.autograd.graph.set_override_stale_capture_stream(False)
+
+    def check(self, batch: Batch, found: tuple[Tensor, ...]) -> None:
+        """Compare with the plain way.
+
+        Raises:
+            _Refusal: the two do not learn the same.
+        """
+        wanted, given = (_gradients(learn, self._module, batch, found) for learn in (self._module.learn, self))
         if not all(_alike(*pair) for pair in zip(given, wanted, strict=True)):
-            return "a recording did not learn what the plain way learns", None
-        return None, recording
+            raise _Refusal("a recording did not learn what the plain way learns")
+        self.is_checked = True
+
+    def __call__(self, batch: Batch, found: tuple[Tensor, ...]) -> Learned:
+        loss, *others = self._graph(*_tensors((batch, found)))
+        own = iter([value.detach().clone() for value in others])  # the graph writes the next step's over them
+        terms = {name: next(own) for name in self._part.terms}
+        for model, names in zip(_models(self._module), self._part.noted, strict=True):
+            model.noted = {name: next(own) for name in names}
+        return loss, terms
+
+
+class _Flat(nn.Module):
+    """``module.learn`` with tensors as arguments and as results: what a recording can be made of.
+
+    The results are the loss, its terms, and what the models noted; the names of the latter are kept.
+    """
+
+    def __init__(self, module: FunnelModule | CellGroup, batch: Batch, found: tuple[Tensor, ...]) -> None:
+        super().__init__()
+        self.module: Any = module  # so that its parameters are found
+        leaves, self._structure = tree_flatten((batch, found))
+        self._leaves = [None if isinstance(leaf, Tensor) else leaf for leaf in leaves]
+        self.terms: list[str] = []
+        self.noted: list[list[str]] = []
+
+    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        given = iter(tensors)
+        leaves = [next(given) if leaf is None else leaf for leaf in self._leaves]
+        loss, terms = self.module.learn(*tree_unflatten(leaves, self._structure))
+        noted = [model.noted for model in _models(self.module)]
+        self.terms, self.noted = [*terms], [[*own] for own in noted]
+        return loss, *terms.values(), *(value for own in noted for value in own.values())
 
 
 def asks(module: FunnelModule | CellGroup, batch: Batch, found: tuple[Tensor, ...]) -> str | None:
@@ -121,36 +208,8 @@ def asks(module: FunnelModule | CellGroup, batch: Batch, found: tuple[Tensor, ..
     return None
 
 
-class _Recording:
-    """``module.learn`` for batches of one shape."""
-
-    def __init__(self, module: FunnelModule | CellGroup, batch: Batch, found: tuple[Tensor, ...]) -> None:
-        part = _Flat(module, batch, found)
-        samples = [leaf.detach().clone().requires_grad_(leaf.requires_grad) for leaf in _tensors((batch, found))]
-        self._graph: Any = torch.cuda.make_graphed_callables(part, tuple(samples), allow_unused_input=True)
-        self._names = part.names
-
-    def __call__(self, batch: Batch, found: tuple[Tensor, ...]) -> Learned:
-        loss, terms = self._graph(*_tensors((batch, found)))
-        return loss, dict(zip(self._names, terms.detach().clone().unbind(0), strict=True))
-
-
-class _Flat(nn.Module):
-    """``module.learn`` with tensors as arguments and as results: what a recording can be made of."""
-
-    def __init__(self, module: nn.Module, batch: Batch, found: tuple[Tensor, ...]) -> None:
-        super().__init__()
-        self.module: Any = module  # so that its parameters are found
-        leaves, self._structure = tree_flatten((batch, found))
-        self._leaves = [None if isinstance(leaf, Tensor) else leaf for leaf in leaves]
-        self.names: list[str] = []
-
-    def forward(self, *tensors: Tensor) -> tuple[Tensor, Tensor]:
-        given = iter(tensors)
-        leaves = [next(given) if leaf is None else leaf for leaf in self._leaves]
-        loss, terms = self.module.learn(*tree_unflatten(leaves, self._structure))
-        self.names = list(terms)
-        return loss, torch.stack(list(terms.values()))
+def _models(module: FunnelModule | CellGroup) -> tuple[FunnelModule, ...]:
+    return module.models if isinstance(module, CellGroup) else (module,)
 
 
 def _tensors(tree: Any) -> list[Tensor]:

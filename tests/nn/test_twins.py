@@ -36,6 +36,9 @@ def test_mean_and_half_difference_by_hand() -> None:
         for weight, bias in towers.tower(name):
             assert (weight == value).all()
             assert (bias == value).all()
+    for name, twin in zip(("cvr", "car"), towers.twins(), strict=True):
+        for own, expected in zip(twin, towers.tower(name), strict=True):
+            assert all(torch.equal(*pair) for pair in zip(own, expected, strict=True))
 
 
 def test_the_same_function_as_plain_towers_with_those_parameters() -> None:

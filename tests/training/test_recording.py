@@ -71,6 +71,7 @@ def tapes(monkeypatch: pytest.MonkeyPatch) -> list[Tape]:
     monkeypatch.setattr("torch.cuda.synchronize", lambda: None)
     monkeypatch.setattr("torch.cuda.Stream", lambda: None)
     monkeypatch.setattr("torch.cuda.stream", contextlib.nullcontext)
+    monkeypatch.setattr("torch.cuda.current_stream", lambda: None)
     monkeypatch.setattr("torch.cuda.graphs.CUDAGraph", graph)
     return made
 
@@ -87,7 +88,7 @@ def batches(city: EncodedCity, device: torch.device, steps: int = 8) -> Iterator
 def trained(
     name: str, city: EncodedCity, config: Config = CONFIG, cells: int = 1, record: bool = True, device: str = "cpu"
 ) -> tuple[dict[str, Tensor], list[dict[str, Tensor]], Recorder]:
-    """Parameters and optimiser state after some steps, the terms of each step, and what recorded."""
+    """Parameters after some steps, the terms of each step with what the models noted, and what recorded."""
     models = [MODELS.get(name)(config, InputShape.of(city, config), seed) for seed in range(cells)]
     module: Any = (models[0] if cells == 1 else CellGroup(models)).to(device).train()
     optimizer = module.optimizer() if cells == 1 else optimizer_of(config, module.stacked, [*module.wide])
@@ -97,9 +98,12 @@ def trained(
     for index, batch in enumerate(batches(city, torch.device(device))):
         found = module.training_step(batch, index)
         optimizer.zero_grad()
-        found["loss"].backward()
+        found.pop("loss").backward()
         optimizer.step()
-        terms.append(found["terms"])
+        noted = {
+            f"{name} of {place}": value for place, model in enumerate(models) for name, value in model.noted.items()
+        }
+        terms.append(found["terms"] | noted)
     return {name: value.clone() for name, value in module.state_dict().items()}, terms, recorder
 
 
@@ -112,7 +116,8 @@ def check(first: Any, second: Any, rtol: float = 1e-6, atol: float = 1e-8) -> No
 def test_recorded_steps_are_plain_steps(name: str, city: EncodedCity, tapes: list[Tape]) -> None:
     """Also the terms of earlier steps, and the last batch, which is shorter than what was recorded."""
     recorded, plain = trained(name, city), trained(name, city, record=False)
-    assert recorded[2].refused is None and len(recorded[2].recordings) == 1
+    assert recorded[2].outcome == "used" and recorded[2].refused is None and len(recorded[2].recordings) == 1
+    assert recorded[2].replayed == 8 - SIGHTINGS - 1
     assert len(tapes) == 2 and all(tape.calls for tape in tapes)
     check(recorded, plain)
     assert len({float(terms["ctr"]) for terms in recorded[1]}) == 8
@@ -158,12 +163,12 @@ def test_dropout_is_not_recorded(city: EncodedCity, tapes: list[Tape]) -> None:
 def test_a_recording_that_learns_something_else_is_not_used(
     city: EncodedCity, tapes: list[Tape], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A graph whose gradients lie 3 % off."""
+    """A graph whose loss and gradients lie 3 % off."""
     genuine = torch.cuda.make_graphed_callables
 
     def wrong(*arguments: Any, **options: Any) -> Callable[..., Any]:
         graphed: Any = genuine(*arguments, **options)
-        return lambda *tensors: (graphed(*tensors)[0] * 1.03, graphed(*tensors)[1])
+        return lambda *tensors: [value * 1.03 for value in graphed(*tensors)[:1]] + [*graphed(*tensors)[1:]]
 
     monkeypatch.setattr("torch.cuda.make_graphed_callables", wrong)
     recorded = trained("mmoe", city)
@@ -171,7 +176,26 @@ def test_a_recording_that_learns_something_else_is_not_used(
     check(recorded, trained("mmoe", city, record=False))
 
 
-def test_what_cannot_be_recorded_runs_as_before(city: EncodedCity, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_not_an_argument_is_found_out(
+    city: EncodedCity, tapes: list[Tape], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model whose loss hangs on a counter of its own: a recording keeps the number that it was made with."""
+
+    class Counting(MODELS.get("esmm")):  # type: ignore[misc]
+        calls = 0
+
+        def losses(self, output: Any, labels: Any) -> dict[str, Tensor]:
+            self.calls += 1
+            return {name: term * self.calls for name, term in super().losses(output, labels).items()}
+
+    monkeypatch.setattr(MODELS, "get", lambda name: Counting)
+    recorded = trained("esmm", city)
+    assert "did not learn" in recorded[2].outcome and len(tapes) == 2
+
+
+def test_what_cannot_be_recorded_runs_as_before(
+    city: EncodedCity, tapes: list[Tape], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fails(*arguments: Any, **options: Any) -> Any:
         raise RuntimeError("CUDA error: operation not permitted when stream is capturing\nand more")
 
@@ -189,7 +213,7 @@ def test_shapes_that_come_seldom_are_not_recorded(city: EncodedCity, tapes: list
         for _ in range(SIGHTINGS - 1):
             batch = maker.gather(torch.arange(size), 40)
             recorder(batch, module.inputs.look_up(batch))
-    assert not tapes and recorder.refused is None
+    assert not tapes and recorder.outcome == "no shape of a batch came often"
     for size in range(20, 30):
         batch = maker.gather(torch.arange(size), 40)
         recorder(batch, module.inputs.look_up(batch))

@@ -66,15 +66,21 @@ def test_a_loss_that_is_no_number_fails_the_cell(bad: float) -> None:
         drive(curve, [1.0, bad, 1.0, 1.0], total=400)
 
 
-def test_the_clock_leaves_validation_out(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_the_clock_leaves_validation_out(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And waits for a GPU, which does what the host has started."""
+    waited: list[torch.device] = []
     now = iter([10.0, 13.0, 100.0, 105.0])
     monkeypatch.setattr(callbacks.time, "perf_counter", lambda: next(now))
+    monkeypatch.setattr("torch.cuda.synchronize", waited.append)
     clock, none = TrainingClock(), SimpleNamespace()
+    trainer: Any = SimpleNamespace(strategy=SimpleNamespace(root_device=torch.device(device)))
     for _ in range(2):
-        clock.on_train_epoch_start(none, none)  # type: ignore[arg-type]
-        clock.on_validation_start(none, none)  # type: ignore[arg-type]
-        clock.on_train_epoch_end(none, none)  # type: ignore[arg-type]
+        clock.on_train_epoch_start(trainer, none)  # type: ignore[arg-type]
+        clock.on_validation_start(trainer, none)  # type: ignore[arg-type]
+        clock.on_train_epoch_end(trainer, none)  # type: ignore[arg-type]
     assert clock.seconds == 3.0 + 5.0
+    assert waited == ([] if device == "cpu" else [torch.device("cuda")] * 2)
 
 
 def test_progress_is_not_told_too_often(monkeypatch: pytest.MonkeyPatch) -> None:
