@@ -49,8 +49,6 @@ def test_what_a_killed_worker_began_is_done_by_the_other(
     for out in outs:
         shutil.copytree(trained / "data", out / "data")
     first = start(*TUNE, "--trials", "5", "--storage", url, "--out", outs[0], cores=(0, 0))
-    monkeypatch.setenv("BENCH_STORAGE", url)
-    second = start(*TUNE, "--trials", "5", "--out", outs[1], cores=(1, 1))
 
     def stopped_in_a_trial() -> bool:
         """Stop the first worker where it has finished a trial and is in another."""
@@ -68,6 +66,8 @@ def test_what_a_killed_worker_began_is_done_by_the_other(
         return False
 
     wait_for(stopped_in_a_trial)
+    monkeypatch.setenv("BENCH_STORAGE", url)
+    second = start(*TUNE, "--trials", "5", "--out", outs[1], cores=(1, 1))
     (begun,) = of(first, trials_on(url), TrialState.RUNNING)
     finished = of(first, trials_on(url), TrialState.COMPLETE)
     # it does not answer, but lives: the other does what is left, and then waits
