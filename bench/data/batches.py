@@ -162,7 +162,7 @@ class BatchMaker:
         stop = self.stop[visits]
         length = np.minimum(stop - self.start[visits], self.history)
         starts = self.visit_start[visits]
-        if not len(self.cuts):
+        if not len(self.cuts) or not len(visits):
             return slots, (self._events(stop, length, starts),)
         group = np.searchsorted(self.cuts, length)
         order = np.argsort(group, kind="stable")
