@@ -74,7 +74,7 @@ def trained(model: Any, city: EncodedCity, config: Config, device: torch.device,
         callbacks = [LossCurve(), Recording(), ProgressReport(lambda stage, done, total: None, rows), clock]
         trainer = trainer_of(callbacks, accelerator=device.type, limit_val_batches=0)
         trainer.fit(model, datamodule=FunnelDataModule(part, config))
-        taken = clock.seconds  # the loss curve, before it, has waited for the device
+        taken = clock.seconds
     return rows / taken
 
 

@@ -18,6 +18,8 @@ COLORS = colormaps["PuOr"]
 
 #: With more models than this the cells of the matrix hold percentages, and their number of blocks is not printed.
 ROOM = 12
+#: Inches that the heading and the words below the matrix need, however few models there are.
+WORDS = 6.0
 
 INK = "#222222"
 
@@ -79,7 +81,8 @@ def draw_wins(wins: pd.DataFrame, shared: pd.DataFrame, models: list[str], headi
     share = won / np.where(of > 0, of, np.nan)
     size = len(models)
     roomy = size <= ROOM
-    drawing = style.figure(2.6 + (0.62 if roomy else 0.44) * size, 2.2 + (0.42 if roomy else 0.34) * size)
+    width = max(WORDS, 2.6 + (0.62 if roomy else 0.44) * size)
+    drawing = style.figure(width, 2.2 + (0.42 if roomy else 0.34) * size)
     panel = drawing.subplots()
     panel.set_facecolor("#EEEEEE")
     shade = 0.5 + 0.77 * (share - 0.5)  # without the darkest colours
@@ -94,7 +97,7 @@ def draw_wins(wins: pd.DataFrame, shared: pd.DataFrame, models: list[str], headi
     panel.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False, length=0)
     panel.spines[:].set_visible(False)
     unit = "blocks won / blocks that have both" if roomy else "percent of the blocks that have both"
-    panel.set_xlabel(f"purple: the row's model wins more often; {unit}", fontsize=9)
+    drawing.supxlabel(f"purple: the row's model wins more often; {unit}", fontsize=9)
     drawing.suptitle(heading, fontsize=11)
     style.save(drawing, path)
 

@@ -10,11 +10,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 from scipy import stats
 
 from reports.leaderboard.blocks import complete_sets, win_rates
 from reports.leaderboard.board import Board, blocks_needed, rank, wilcoxon_floor
-from reports.leaderboard.plots import draw_ranks
+from reports.leaderboard.plots import draw_ranks, draw_wins
 from reports.leaderboard.words import left_out, method, verdict
 
 
@@ -189,6 +191,22 @@ def test_win_rates_by_hand() -> None:
     wins, shared = win_rates(grid({"a": [0.8, 0.7, 0.7], "b": [0.7, 0.7, math.nan], "c": [math.nan] * 2 + [0.9]}))
     assert wins.to_numpy().tolist() == [[0, 1.5, 0], [0.5, 0, 0], [1, 0, 0]]
     assert shared.to_numpy().tolist() == [[0, 2, 1], [2, 0, 0], [1, 0, 0]]
+
+
+@pytest.mark.parametrize("models", [2, 3, 12, 13, 17])
+def test_no_word_of_the_matrix_is_cut_off(models: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Figure] = []
+    monkeypatch.setattr("reports.style.save", lambda drawing, path: drawn.append(drawing))
+    wins, shared = win_rates(random_grid(6, models))
+    heading = "CTCVR-AUC: how often the row's model beats the column's"
+    draw_wins(wins, shared, [*wins.index], heading, tmp_path / "wins.png")
+    (figure,) = drawn
+    figure.draw_without_rendering()
+    words = [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
+    assert heading in [text.get_text() for text in words]
+    for text in words:
+        box = text.get_window_extent()
+        assert box.x0 >= 0 and box.x1 <= figure.bbox.x1 and box.y0 >= 0 and box.y1 <= figure.bbox.y1, text.get_text()
 
 
 def test_words_of_a_known_order() -> None:
